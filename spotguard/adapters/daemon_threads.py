@@ -1,0 +1,53 @@
+"""A few threads for blocking calls that never hold up the end of the process.
+
+The standard executor joins its threads at exit, so one request that hangs would keep a process alive whose deadline has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_Job = tuple["Future[Any]", Callable[[], Any]]
+
+
+class DaemonThreads:
+    """At most `limit` threads, started when they are needed."""
+
+    def __init__(self, name: str, limit: int) -> None:
+        self._name, self._limit = name, limit
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._idle = threading.Semaphore(0)
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """The call's result. Cancelled: a call that has not begun never will; one that has goes on unheard."""
+        promised: Future[T] = Future()
+        self._jobs.put((promised, call))
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
+            thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return await asyncio.wrap_future(promised)
+
+    def close(self) -> list[threading.Thread]:
+        """Let every thread end after its present call; returns those still alive, which die with the process."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        return [thread for thread in self._threads if thread.is_alive()]
+
+    def _work(self) -> None:
+        while job := self._jobs.get():
+            promised, call = job
+            if promised.set_running_or_notify_cancel():
+                try:
+                    promised.set_result(call())
+                except BaseException as error:  # noqa: BLE001 - it is the caller's, who gets it from the future
+                    promised.set_exception(error)
+            del promised, call, job
+            self._idle.release()

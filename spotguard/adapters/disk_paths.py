@@ -1,0 +1,102 @@
+"""Names under a root, walked without being led out of it, and system calls in threads with their failures in words."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+from spotguard.ports.placement import NoSpace, PlacementFailed, PlacementRefused
+
+T = TypeVar("T")
+
+TEMPORARY = ".spotguard-tmp"
+QUARANTINE = ".spotguard-quarantine"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run blocking work in a thread. Cancelled: waits until the work has ended, so nothing goes on afterwards."""
+    future = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait({future})
+        if not future.cancelled():
+            future.exception()  # looked at, so that asyncio does not complain that nobody did
+        raise
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Failures of the system as those of the port, naming the file."""
+    try:
+        yield
+    except OSError as error:
+        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+        if error.errno in _FULL:
+            raise NoSpace(f"the disk is full while writing {where}: free some space, or restore to another disk with --to") from error
+        raise PlacementFailed(f"{where}: {error.strerror or error}") from error
+
+
+def resolve(root: str, path: str) -> str:
+    """The absolute path of `path` under `root`; what is on the way to it must be folders that lie under the root.
+
+    Raises PlacementRefused."""
+    real_root = os.path.realpath(root)
+    current = root
+    for part in path.split("/")[:-1]:
+        current = os.path.join(current, part)
+        try:
+            found = os.lstat(current)
+        except FileNotFoundError:
+            break
+        if stat.S_ISLNK(found.st_mode):
+            real = os.path.realpath(current)
+            if real != real_root and not real.startswith(real_root.rstrip("/") + "/"):
+                raise PlacementRefused(f"{current} is a link that leads out of {root}, to {real}: nothing is written through it")
+            if not os.path.isdir(real):
+                raise PlacementRefused(f"{current} is a link that leads to no folder: nothing is written through it")
+        elif not stat.S_ISDIR(found.st_mode):
+            raise PlacementRefused(f"{current} is in the way: it is no folder")
+    return os.path.join(root, path) if path else root
+
+
+def make_folders(path: str) -> None:
+    """Make a folder and its parents, each owned like the one that it goes into."""
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    make_folders(parent)
+    with suppress(FileExistsError):
+        os.mkdir(path)
+        own_like(parent, path)
+
+
+def own_like(pattern: str, path: str) -> None:
+    """Give a file, folder or link the owner and group of `pattern`, where we may (as root)."""
+    if os.geteuid() != 0:
+        return
+    wanted = os.stat(pattern)
+    os.chown(path, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+
+
+def nearest_folder(path: str) -> str:
+    """The folder itself, or the nearest one above it that exists."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def flush_folder(path: str) -> None:
+    """Make the names in a folder durable; filesystems that can not are forgiven."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            os.fsync(fd)
+    finally:
+        os.close(fd)

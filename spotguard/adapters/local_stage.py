@@ -1,0 +1,212 @@
+"""A temporary folder beside the place that its content goes to."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+
+from spotguard.adapters.disk_paths import in_thread, make_folders, nearest_folder, own_like, translated
+from spotguard.ports.placement import PlacementRefused
+
+_NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+_WORKING_MODE = 0o700
+
+
+class LocalStage:
+    def __init__(self, root: str, folder: str, goes_into: str) -> None:
+        """Opens the stage in `folder` (absolute, under `root`), whose content goes into the folder `goes_into`."""
+        self._root = root
+        self.folder_path = folder
+        self.goes_into = goes_into
+        make_folders(os.path.dirname(folder))
+        with suppress(FileExistsError):
+            os.mkdir(folder, _WORKING_MODE)
+        self._lock = lock_folder(folder)
+        if self._lock is None:
+            raise PlacementRefused(f"{folder} is used by another restore")
+        self.tree = os.path.join(folder, "tree")
+        if not stat.S_ISDIR(_mode(self.tree)):
+            remove_entry(self.tree)
+            os.mkdir(self.tree)
+        self.modes: dict[str, int] = {}
+
+    def path(self, path: str) -> str:
+        return os.path.relpath(self._at(path), self._root)
+
+    async def keep_only(self, files: Collection[str]) -> None:
+        def work() -> None:
+            with translated(self.tree):
+                wanted = set(files)
+                ways = {parent for path in wanted for parent in _parents(path)}
+                for path in list(_below(self.tree, ways)):
+                    if path not in wanted:
+                        remove_entry(self._at(path))
+
+        await in_thread(work)
+
+    async def folder(self, path: str, mode: int) -> None:
+        def work() -> None:
+            with translated(path):
+                self._make(path)
+
+        self.modes[path] = mode
+        await in_thread(work)
+
+    async def link(self, path: str, target: str) -> None:
+        def work() -> None:
+            with translated(path):
+                self._make(os.path.dirname(path))
+                remove_entry(self._at(path))
+                os.symlink(target, self._at(path))
+                own_like(nearest_folder(self.goes_into), self._at(path))
+
+        await in_thread(work)
+
+    async def take(self, path: str, source: str) -> bool:
+        def work() -> bool:
+            self._make(os.path.dirname(path))
+            remove_entry(self._at(path))
+            try:
+                os.link(os.path.join(self._root, source), self._at(path), follow_symlinks=False)
+            except OSError:
+                return False  # another filesystem, one without hard links, or fs.protected_hardlinks: it is fetched instead
+            return True
+
+        return await in_thread(work)
+
+    async def create(self, path: str, size: int) -> None:
+        def work() -> None:
+            with translated(self._at(path)):
+                self._make(os.path.dirname(path))
+                remove_entry(self._at(path))
+                fd = os.open(self._at(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+                try:
+                    reserve(fd, size)
+                finally:
+                    os.close(fd)
+
+        await in_thread(work)
+
+    async def open(self, path: str) -> int:
+        with translated(path):
+            return os.open(self._at(path), os.O_RDWR | os.O_NOFOLLOW)
+
+    async def close(self, path: str, fd: int, *, durable: bool) -> None:
+        def work() -> None:
+            with translated(self._at(path)):
+                try:
+                    if durable:
+                        os.fsync(fd)
+                finally:
+                    os.close(fd)
+
+        await in_thread(work)
+
+    async def stamp(self, path: str, *, mode: int, mtime_ns: int) -> None:
+        def work() -> None:
+            with translated(self._at(path)):
+                own_like(nearest_folder(self.goes_into), self._at(path))
+                os.chmod(self._at(path), mode)
+                os.utime(self._at(path), ns=(mtime_ns, mtime_ns), follow_symlinks=False)
+
+        await in_thread(work)
+
+    async def remove(self) -> None:
+        await in_thread(self.discard)
+
+    def discard(self) -> None:
+        """The blocking side of `remove`."""
+        if self._lock is None:
+            return
+        shutil.rmtree(self.folder_path, ignore_errors=True)
+        os.close(self._lock)
+        self._lock = None
+        with suppress(OSError):
+            os.rmdir(os.path.dirname(self.folder_path))
+
+    def let_go(self) -> None:
+        """Keep what is staged for a later restore, but hold nothing."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _at(self, path: str) -> str:
+        return os.path.join(self.tree, path) if path else self.tree
+
+    def _make(self, path: str) -> None:
+        current = self.tree
+        for part in path.split("/") if path else ():
+            current = os.path.join(current, part)
+            if not stat.S_ISDIR(_mode(current)):
+                remove_entry(current)
+                os.mkdir(current)
+
+
+def reserve(fd: int, size: int) -> None:
+    """Give an empty file its size, with the blocks allocated where the filesystem can do that at once (fallocate(2))."""
+    if size == 0:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "fallocate"):
+        while libc.fallocate(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)) != 0:
+            error = ctypes.get_errno()
+            if error == errno.EINTR:
+                continue
+            if error not in _NO_RESERVING:
+                raise OSError(error, os.strerror(error))
+            break
+        else:
+            return
+    os.ftruncate(fd, size)
+
+
+def lock_folder(path: str) -> int | None:
+    """A descriptor that locks the folder until it is closed, or None while somebody else has it."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return fd
+
+
+def remove_entry(path: str) -> None:
+    """Remove a file, link or tree of ours; none is no error."""
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
+        shutil.rmtree(path)
+    elif mode:
+        os.unlink(path)
+
+
+def _mode(path: str) -> int:
+    """As lstat tells; 0 for nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := os.path.dirname(path):
+        yield path
+
+
+def _below(tree: str, ways: Collection[str], prefix: str = "") -> Iterator[str]:
+    """Every entry below, folders that are on the way to something wanted opened instead of named."""
+    with os.scandir(os.path.join(tree, prefix)) as entries:
+        for entry in entries:
+            path = f"{prefix}/{entry.name}" if prefix else entry.name
+            if path in ways and entry.is_dir(follow_symlinks=False):
+                yield from _below(tree, ways, path)
+            else:
+                yield path

@@ -1,0 +1,64 @@
+"""Exceptions of botocore and the CRT as port errors."""
+
+from __future__ import annotations
+
+from awscrt.exceptions import AwsCrtError
+from botocore import exceptions as boto
+
+from spotguard.adapters.s3_errors import Refusal, Subject, error_of, refusal_of
+from spotguard.ports.object_store import StoreDenied, StoreError, StoreRejected, StoreUnavailable
+
+CREDENTIALS_FIX = "give this machine an instance role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws"
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError,
+    boto.PartialCredentialsError,
+    boto.CredentialRetrievalError,
+    boto.MetadataRetrievalError,
+    boto.ProfileNotFound,
+    boto.NoAuthTokenError,
+    boto.TokenRetrievalError,
+    boto.SSOError,
+    boto.UnauthorizedSSOTokenError,
+    boto.InfiniteLoopConfigError,
+)
+_NETWORK = (boto.HTTPClientError, boto.ConnectionError, boto.EndpointConnectionError, boto.IncompleteReadError, boto.ResponseStreamingError)
+_UNREACHABLE_FIX = "check the network, DNS, the VPC endpoint and proxies; it is tried again"
+
+
+def from_botocore(error: Exception, subject: Subject) -> StoreError:
+    if isinstance(error, boto.ClientError):
+        return _from_client_error(error, subject)
+    reason = " ".join(str(error).split())[:400]
+    if isinstance(error, _NO_CREDENTIALS):
+        return StoreDenied(f"{subject}: no usable AWS credentials: {reason}", CREDENTIALS_FIX)
+    if isinstance(error, _NETWORK):
+        return StoreUnavailable(f"{subject}: no answer: {reason}", _UNREACHABLE_FIX)
+    if isinstance(error, boto.ParamValidationError | boto.NoRegionError | boto.InvalidRegionError):
+        return StoreRejected(f"{subject}: {reason}", "correct destination.url and destination.region")
+    return StoreUnavailable(f"{subject}: {type(error).__name__}: {reason}", _UNREACHABLE_FIX)
+
+
+def _from_client_error(error: boto.ClientError, subject: Subject) -> StoreError:
+    answer = error.response.get("ResponseMetadata", {})
+    status = answer.get("HTTPStatusCode")
+    headers = {name.lower(): str(value) for name, value in answer.get("HTTPHeaders", {}).items()}
+    code = str(error.response.get("Error", {}).get("Code") or "")
+    region = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
+    if code.isdigit():  # a HEAD has no body: botocore gives the status as the code
+        code = ""
+    return error_of(Refusal(status, code, str(error.response.get("Error", {}).get("Message") or ""), region), subject)
+
+
+def from_crt(error: BaseException, subject: Subject) -> StoreError:
+    """For failures without an answer; those with one go through `refusal_of`."""
+    status, headers, body = (getattr(error, name, None) for name in ("status_code", "headers", "body"))
+    if status is not None:
+        lowered = {name.lower(): value for name, value in headers or ()}
+        return error_of(refusal_of(status, lowered, body or b""), subject)
+    name = error.name if isinstance(error, AwsCrtError) else type(error).__name__
+    reason = " ".join(str(getattr(error, "message", None) or error).split())[:300]
+    if name.startswith("AWS_AUTH_") or "CREDENTIALS" in name:
+        return StoreDenied(f"{subject}: no usable AWS credentials ({name})", CREDENTIALS_FIX)
+    if name in ("AWS_ERROR_HTTP_INVALID_PATH", "AWS_ERROR_HTTP_INVALID_HEADER_VALUE", "AWS_ERROR_INVALID_ARGUMENT"):
+        return StoreRejected(f"{subject}: {name}: {reason}")
+    return StoreUnavailable(f"{subject}: no answer: {name}: {reason}", _UNREACHABLE_FIX)

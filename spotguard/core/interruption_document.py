@@ -1,0 +1,26 @@
+"""The `interruption` object of DESIGN.md section 6 as JSON: in the notice file, the hooks and the record."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from spotguard.core.manifest import format_time
+from spotguard.core.status import InterruptionStatus
+
+
+def interruption_document(status: InterruptionStatus) -> dict[str, Any]:
+    return {
+        "kind": status.kind.value,
+        "drill": status.drill,
+        "time": _time(status.time),
+        "detected_at": _time(status.detected_at),
+        "deadline": _time(status.deadline),
+        "verdict": status.verdict,
+        "last_committed": status.last_committed,
+        "given_up": [{"name": given_up.name, "why": given_up.why} for given_up in status.given_up],
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else format_time(moment)

@@ -1,0 +1,54 @@
+"""When a checkpoint of no known framework is whole (DESIGN.md section 2): quiet, sound, complete beside its predecessor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit, Whole, generalised
+from spotguard.core.layouts.base import Circumstances
+from spotguard.core.layouts.soundness import fault_in
+from spotguard.core.structure import Finding, Probe
+
+_DOUBT_FACTOR = 6
+_DOUBT_SECONDS = 60.0
+
+
+def assess_generic(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
+    if not checkpoint.files and not checkpoint.links:
+        return Unfinished("no file in it yet")
+    if fault := fault_in(checkpoint, findings):
+        return Unfinished(fault)
+    if circumstances.declared:
+        return Whole(CompleteBy.DECLARED)
+    if circumstances.writer_died:
+        return Unfinished("its writer ended just after the last write, so it may be torn")
+    if lacking := lacks(checkpoint, circumstances.predecessor):
+        return Unfinished(f"{lacking} is not there, which the checkpoint before it had")
+    return whole_once_quiet(circumstances, quiet_needed(checkpoint, circumstances), CompleteBy.QUIET, checkpoint.doubt)
+
+
+def quiet_needed(checkpoint: LocalCheckpoint, circumstances: Circumstances) -> float:
+    """Seconds. The first of a doubtful kind waits longer; once one was whole, the kind is known."""
+    settle = circumstances.settle_seconds
+    if checkpoint.doubt and circumstances.predecessor is None:
+        return max(_DOUBT_FACTOR * settle, _DOUBT_SECONDS)
+    return settle
+
+
+def lacks(checkpoint: LocalCheckpoint, predecessor: tuple[str, ...] | None) -> str | None:
+    """A file of the predecessor (digits as `#`) that is not there. One single file has nothing to lack."""
+    if predecessor is None or checkpoint.unit is Unit.FILE:
+        return None
+    here = {generalised(file.path) for file in checkpoint.files} | {generalised(path) for path, _ in checkpoint.links}
+    return min({generalised(path) for path in predecessor} - here, default=None)
+
+
+def whole_once_quiet(circumstances: Circumstances, needed_seconds: float, by: CompleteBy, because: str = "") -> Assessment:
+    """Whole after so much quiet; until then unfinished for want of nothing but time."""
+    left = needed_seconds - circumstances.quiet_seconds
+    if left <= 0:
+        return Whole(by)
+    why = f" ({because})" if because else ""
+    return Unfinished(
+        f"quiet for {circumstances.quiet_seconds:.0f} of {needed_seconds:g} s{why}", waits_only_for_quiet=True, ready_in_seconds=left
+    )

@@ -1,0 +1,129 @@
+"""Sorts one look at the watch root into checkpoints and loose files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+
+from spotguard.core.checkpoint import Inventory, LocalCheckpoint, LocalFile, Tree, Unit
+from spotguard.core.layouts.base import Claim, Layout
+from spotguard.core.layouts.contents import Surroundings, as_local_file, checkpoint_of, too_long
+from spotguard.core.layouts.generic_dir import GenericDir
+from spotguard.core.layouts.generic_file import GenericFile
+from spotguard.core.layouts.hf_trainer import HfTrainer
+from spotguard.core.layouts.tree_index import FOLDER_REASON, Place, TreeIndex, is_ignored, last_name, parent_of
+
+_IN_ORDER: tuple[Layout, ...] = (HfTrainer(), GenericDir(), GenericFile())
+
+LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in _IN_ORDER})
+"""By name, in the order in which `auto` asks them."""
+
+LAYOUT_NAMES: tuple[str, ...] = ("auto", *LAYOUTS)
+"""What `watch.layout` may say."""
+
+STATE_FILE = "training_state.json"
+"""What `spotguard.training.save_training_state` writes: a companion of every checkpoint beside it or below the root."""
+
+_Claimed = dict[str, tuple[Layout, Claim]]
+
+
+def identify(tree: Tree, layout: str = "auto") -> Inventory:
+    """Every file ends up in one checkpoint, among the loose files, or is ignored as ours or temporary.
+
+    Raises KeyError for a layout that does not exist.
+    """
+    index = TreeIndex.of(tree)
+    auto = layout == "auto"
+    asked = _IN_ORDER if auto else (LAYOUTS[layout],)
+    claimed: _Claimed = {}
+    loose: dict[str, LocalFile] = {}
+    for place in _places(index, claimed, asked, auto=auto):
+        for path in place.files:
+            if path not in claimed:
+                loose[path] = _loose_file(index, path)
+    obstacles = _obstacles(index)
+    around = _surroundings(tree, obstacles, claimed)
+    checkpoints = {name: checkpoint_of(index, claim, by.name, around[name]) for name, (by, claim) in claimed.items()}
+    checkpoints |= _blocked(index, obstacles, claimed, asked)
+    for path in [path for path in loose if too_long(path)]:
+        del loose[path]
+        obstacles[path] = "a name longer than S3 allows"
+    special = frozenset(path for path in tree.special if not is_ignored(path))
+    return Inventory(
+        checkpoints=dict(sorted(checkpoints.items())), loose=dict(sorted(loose.items())), unreadable=obstacles, special=special
+    )
+
+
+def _places(index: TreeIndex, claimed: _Claimed, asked: Iterable[Layout], *, auto: bool) -> Iterator[Place]:
+    """The folders outside of any checkpoint, from the top. Fills `claimed`, by name and by member, before each is given."""
+    waiting = [""]
+    while waiting:
+        place = _place(index, waiting.pop())
+        for layout in asked:
+            for claim in layout.claims(place, auto=auto):
+                if not any(member in claimed for member in claim.members):
+                    claimed[claim.name] = (layout, claim)
+        waiting.extend(folder for folder in reversed(place.folders) if folder not in claimed)
+        yield place
+
+
+def _place(index: TreeIndex, path: str) -> Place:
+    entries = index.entries(path)
+    linked = [link for link in entries.links if index.linked_file(link)]
+    files = sorted((*entries.files, *linked)) if linked else entries.files
+    return Place(path, index, files, entries.folders)
+
+
+def _loose_file(index: TreeIndex, path: str) -> LocalFile:
+    found = index.linked_file(path) if path in index.tree.links else None
+    source, stat = found or (path, index.tree.files[path])
+    return as_local_file(index.tree, path, source, stat)
+
+
+def _obstacles(index: TreeIndex) -> dict[str, str]:
+    """What is there but cannot be sent, and why: the unreadable, and links that lead out."""
+    found = {path: reason for path, reason in index.tree.unreadable.items() if not is_ignored(path)}
+    for path, link in index.tree.links.items():
+        if link.resolved is None and not is_ignored(path) and index.leads_out(path):
+            found[path] = f"a link that leads out of the watch root ({link.target})"
+    return dict(sorted(found.items()))
+
+
+def _surroundings(tree: Tree, obstacles: Mapping[str, str], claimed: _Claimed) -> Mapping[str, Surroundings]:
+    unreadable: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    excluded: dict[str, list[str]] = defaultdict(list)
+    for path in tree.unreadable:
+        if (owner := _owner(path, claimed)) and path in obstacles:
+            unreadable[owner].append((path, obstacles[path]))
+    for path in tree.excluded:
+        if (owner := _owner(path, claimed)) and not is_ignored(path):
+            excluded[owner].append(path)
+    return {name: Surroundings(tuple(sorted(unreadable[name])), tuple(excluded[name]), _companions(tree, name)) for name in claimed}
+
+
+def _companions(tree: Tree, name: str) -> tuple[str, ...]:
+    stage = parent_of(name)
+    beside = f"{stage}/{STATE_FILE}" if stage else STATE_FILE
+    return tuple(sorted(path for path in {beside, STATE_FILE} if path in tree.files))
+
+
+def _owner(path: str, claimed: _Claimed) -> str | None:
+    """The folder checkpoint that a path lies in."""
+    while path:
+        if path in claimed and claimed[path][1].unit is Unit.DIRECTORY:
+            return path
+        path = parent_of(path)
+    return None
+
+
+def _blocked(index: TreeIndex, obstacles: Mapping[str, str], claimed: _Claimed, asked: Iterable[Layout]) -> dict[str, LocalCheckpoint]:
+    """Checkpoints of which nothing can be seen but their name: nobody may believe that all is saved."""
+    found: dict[str, LocalCheckpoint] = {}
+    for path, reason in obstacles.items():
+        link = index.tree.links.get(path)
+        unit = Unit.DIRECTORY if (link.is_folder if link else reason.startswith(FOLDER_REASON)) else Unit.FILE
+        by = next((layout for layout in asked if layout.recognises(last_name(path), unit)), None)
+        if by is not None and _owner(path, claimed) is None:
+            found[path] = LocalCheckpoint(path, by.name, unit, (), broken=f"{path}: {reason}")
+    return found

@@ -1,0 +1,142 @@
+"""A look at the watch root, arranged by folder, without what is never ours to send."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from spotguard.core.checkpoint import FileStat, LocalLink, Tree
+
+NUMBERED_CHECKPOINT = re.compile(r"^checkpoint-[0-9]+$")
+"""The Hugging Face Trainer's folder name (`transformers.trainer_utils.PREFIX_CHECKPOINT_DIR`)."""
+
+MAX_KEY_BYTES = 1024
+"""S3: an object key is at most 1,024 bytes of UTF-8."""
+
+FOLDER_REASON = "a folder "
+"""How a reason in `Tree.unreadable` begins when the entry is a folder."""
+
+_OURS_ANYWHERE = frozenset({".spotguard-tmp", ".spotguard-quarantine"})
+
+
+def last_name(path: str) -> str:
+    """The last component."""
+    return path.rpartition("/")[2]
+
+
+def parent_of(path: str) -> str:
+    """The folder that holds it, empty at the top."""
+    return path.rpartition("/")[0]
+
+
+def is_ignored(path: str, *, folder: bool = False) -> bool:
+    """Whether a path is never looked at: ours by name, or in a folder that a Trainer renamed when it was done (transformers 4.36)."""
+    if path == "last_sync.json" or path.startswith(".spotguard"):
+        return True
+    if "spotguard-" not in path and "tmp-checkpoint" not in path:  # cheap, as it is asked for each file
+        return False
+    parts = path.split("/")
+    return any(part in _OURS_ANYWHERE or part.startswith("tmp-checkpoint") for part in (parts if folder else parts[:-1]))
+
+
+@dataclass(slots=True)
+class Entries:
+    """The names in one folder, as paths under the root. Filled once, by `TreeIndex.of`."""
+
+    files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+
+
+_NOTHING = Entries()
+
+
+@dataclass(frozen=True, slots=True)
+class TreeIndex:
+    tree: Tree
+    by_folder: dict[str, Entries]
+    runs: frozenset[str]
+    """Folders with a `checkpoint-<N>` folder somewhere below them."""
+
+    @classmethod
+    def of(cls, tree: Tree) -> TreeIndex:
+        by_folder: dict[str, Entries] = {"": Entries()}
+        runs: set[str] = set()
+        for path in tree.folders:
+            if is_ignored(path, folder=True):
+                continue
+            by_folder.setdefault(path, Entries())
+            by_folder.setdefault(parent_of(path), Entries()).folders.append(path)
+            if NUMBERED_CHECKPOINT.match(last_name(path)):
+                runs.update(_ancestors(path))
+        for path in tree.files:
+            if not is_ignored(path):
+                by_folder.setdefault(parent_of(path), Entries()).files.append(path)
+        for path in tree.links:
+            if not is_ignored(path):
+                by_folder.setdefault(parent_of(path), Entries()).links.append(path)
+        return cls(tree, by_folder, frozenset(runs))
+
+    def entries(self, folder: str) -> Entries:
+        return self.by_folder.get(folder, _NOTHING)
+
+    def below(self, folder: str) -> Iterator[Entries]:
+        """The entries of the folder and of all folders in it."""
+        waiting = [folder]
+        while waiting:
+            entries = self.entries(waiting.pop())
+            yield entries
+            waiting.extend(entries.folders)
+
+    def holds_something(self, folder: str) -> bool:
+        """Whether a file or link is anywhere in it, or what cannot be looked at. A folder may be made long before it is filled."""
+        if any(entries.files or entries.links for entries in self.below(folder)):
+            return True
+        return any(path.startswith(f"{folder}/") for path in self.tree.unreadable)
+
+    def linked_file(self, link: str) -> tuple[str, FileStat] | None:
+        """The file under the root that a link leads to, if it leads to one that may be sent."""
+        resolved = self.tree.links[link].resolved
+        if resolved is None or is_ignored(resolved) or resolved not in self.tree.files:
+            return None
+        return resolved, self.tree.files[resolved]
+
+    def leads_out(self, link: str) -> bool:
+        """Whether a link leads out of the root. One whose target under the root is merely gone does not."""
+        found = self.tree.links[link]
+        if found.resolved is not None:
+            return False
+        lexical = lexical_target(link, found)
+        return lexical is None or lexical in self.tree.links
+
+
+def lexical_target(link: str, found: LocalLink) -> str | None:
+    """Where the text of a link points under the root, without following any other link; None for out of it."""
+    if found.target.startswith("/"):
+        return None
+    path = posixpath.normpath(posixpath.join(parent_of(link), found.target))
+    return None if path == ".." or path.startswith("../") else path
+
+
+def _ancestors(path: str) -> Iterator[str]:
+    while path := parent_of(path):
+        yield path
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One folder that lies outside of any checkpoint, as a layout sees it."""
+
+    path: str
+    index: TreeIndex
+    files: Sequence[str]
+    """Files, and links to files under the root."""
+    folders: Sequence[str]
+    """Without links to folders: those are other names of something that is found by itself."""
+
+    def file_names_in(self, folder: str) -> frozenset[str]:
+        """The last components of the files and links directly in a folder."""
+        entries = self.index.entries(folder)
+        return frozenset(last_name(path) for path in (*entries.files, *entries.links))

@@ -1,0 +1,121 @@
+"""An S3 server on loopback for the demo and the tests: moto, in a process of its own so that it outlives every "machine".
+
+The child ends when its standard input closes, which also happens when the parent is killed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+_START_SECONDS = 30.0
+
+
+class MotoMissing(Exception):
+    """The extra that brings the embedded S3 is not installed. `str()` is the line to show."""
+
+    def __init__(self) -> None:
+        super().__init__("the embedded S3 needs moto, which is not installed: pip install 'spotguard[demo]'")
+
+
+class EmbeddedS3:
+    """Starts on `with`; gone with all its objects at the end of it."""
+
+    def __init__(self, bucket: str, *, log: Path | None = None) -> None:
+        self.bucket = bucket
+        self.url = ""
+        self._log_path = log
+        self._log: IO[bytes] | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        """On return the bucket is there. Raises MotoMissing, RuntimeError when the server does not come up."""
+        if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
+            raise MotoMissing
+        self._log = self._log_path.open("wb") if self._log_path else None
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "spotguard.demo.embedded_s3", self.bucket],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log or subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # a Ctrl-C is for the parent, which then ends this one in order
+        )
+        assert self._process.stdout is not None
+        self.url = self._process.stdout.readline().strip()
+        if not self.url:
+            self.close()
+            raise RuntimeError("the embedded S3 server did not start" + (f", see {self._log_path}" if self._log_path else ""))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    def close(self) -> None:
+        """End the server; idempotent."""
+        if process := self._process:
+            self._process = None
+            process.kill()  # it keeps nothing
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+
+def environment() -> dict[str, str]:
+    """What makes boto3 talk to the embedded server and to nothing else."""
+    return {
+        "AWS_ACCESS_KEY_ID": "demo",
+        "AWS_SECRET_ACCESS_KEY": "demo",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+
+
+def _create_bucket(host: str, port: int, bucket: str) -> None:
+    connection = http.client.HTTPConnection(host, port, timeout=_START_SECONDS)
+    try:
+        connection.request("PUT", f"/{bucket}")
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"cannot create bucket {bucket}: HTTP {answer.status}")
+    finally:
+        connection.close()
+
+
+def _serve(bucket: str) -> None:
+    import logging
+    import os
+
+    os.environ.update(environment())
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    _create_bucket(host, port, bucket)
+    print(f"http://{host}:{port}", flush=True)
+    sys.stdin.read()
+    server.stop()
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

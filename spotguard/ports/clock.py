@@ -1,0 +1,16 @@
+"""The two clocks. Waiting is done by the event loop; these are for arithmetic."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    def wall(self) -> datetime:
+        """Now, aware, in UTC. May jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds on the event loop's axis. Never jumps."""
+        ...

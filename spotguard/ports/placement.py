@@ -1,0 +1,130 @@
+"""Where a restore writes: under one root, never through a link that leads out of it, and never half under a checkpoint's name.
+
+What is fetched goes into a *stage*, a temporary folder on the filesystem of the place that it is for; publishing is a rename. Paths
+are POSIX and relative to the root unless said otherwise. A verb that is cancelled has either happened or not when it raises: nothing
+goes on behind the caller's back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+
+class PlacementFailed(Exception):
+    """Writing under the root failed: permission, a read-only disk, a folder in the way. `str()` is one line for people."""
+
+
+class PlacementRefused(PlacementFailed):
+    """The path leads out of the root through a link on this disk, or through something that is no folder."""
+
+
+class NoSpace(PlacementFailed):
+    """The disk is full, or would be."""
+
+
+class Lying(NamedTuple):
+    """What lies at a path; no link is followed at its end."""
+
+    is_file: bool
+    """A regular file; anything else is only in the way."""
+    size: int
+    mtime_ns: int
+
+
+class Move(NamedTuple):
+    """One rename of a publication."""
+
+    staged: str
+    """Path in the stage; empty for its whole tree."""
+    target: str
+    """Path under the root."""
+
+
+class Stage(Protocol):
+    """A temporary folder, with what a restore of the same that was killed left in it. Paths are relative to the stage."""
+
+    def path(self, path: str) -> str:
+        """The same relative to the root, for `Placement.lying` and `Placement.checksum`."""
+        ...
+
+    async def keep_only(self, files: Collection[str]) -> None:
+        """Remove everything but these files and the folders on their way."""
+        ...
+
+    async def folder(self, path: str, mode: int) -> None:
+        """Make a folder, parents included. The permission bits are set when it is published."""
+        ...
+
+    async def link(self, path: str, target: str) -> None:
+        """Make a symbolic link with this text."""
+        ...
+
+    async def take(self, path: str, source: str) -> bool:
+        """Use the file at `source` (relative to the root) by a hard link. False where the filesystem can not or may not."""
+        ...
+
+    async def create(self, path: str, size: int) -> None:
+        """Make a file of that size, its space reserved where the filesystem can. Raises NoSpace."""
+        ...
+
+    async def open(self, path: str) -> int:
+        """A descriptor to write a created file with, to be given to `close`."""
+        ...
+
+    async def close(self, path: str, fd: int, *, durable: bool) -> None:
+        """Close it, flushed to the disk first if `durable`. Raises NoSpace and PlacementFailed with the descriptor closed."""
+        ...
+
+    async def stamp(self, path: str, *, mode: int, mtime_ns: int) -> None:
+        """Set a file's permission bits, its owner (that of the folder it goes into, where we may) and its modification time."""
+        ...
+
+    async def remove(self) -> None:
+        """Throw the stage away with all that is in it; idempotent."""
+        ...
+
+
+class Placement(Protocol):
+    def absolute(self, path: str) -> str:
+        """The absolute path of something under the root; of the root itself for an empty path."""
+        ...
+
+    def exclusive(self) -> AbstractAsyncContextManager[None]:
+        """Be the only restore into this root: waits for another one, of another process too. Let go when we are killed."""
+        ...
+
+    async def free_bytes(self, path: str = "") -> int:
+        """Free space for unprivileged users on the filesystem that `path` is or would be on."""
+        ...
+
+    async def stage(self, name: str, token: str) -> Stage:
+        """The stage for what goes to `name`. The same name and token find what a killed restore left; leavings of others are removed."""
+        ...
+
+    async def lying(self, path: str) -> Lying | None:
+        """What lies there; None for nothing. Raises PlacementRefused."""
+        ...
+
+    async def checksum(self, path: str) -> int | None:
+        """CRC64NVME of the regular file there, no link followed at its end; None for none."""
+        ...
+
+    async def publish(self, stage: Stage, moves: Sequence[Move], *, aside: str) -> str | None:
+        """Give what is staged its names, each by one rename, after moving what has these names to the quarantine as `aside`.
+
+        Returns where that is (absolute), None if there was nothing. Killed in its middle, a name may be free, never a mixture."""
+        ...
+
+    async def set_aside(self, paths: Sequence[str], aside: str) -> str:
+        """Move these into the quarantine as `aside`; returns where that is (absolute)."""
+        ...
+
+    async def write(self, path: str, content: bytes, *, mode: int, mtime_ns: int | None) -> None:
+        """Write a small file, whole or not at all."""
+        ...
+
+    async def set_times(self, times: Mapping[str, int]) -> None:
+        """Set modification times in ns, by path; one that is gone or not ours to change is no error."""
+        ...

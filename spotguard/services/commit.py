@@ -1,0 +1,119 @@
+"""The commit of one checkpoint: prove that every byte is in the bucket, then create its manifest. Data first, manifest last.
+
+The safety argument. A manifest is created only after a listing, made after the last upload, showed every named key with the size and the
+ETag that the upload of exactly those bytes returned; data objects are created with `If-None-Match: *` and are never overwritten, and the
+janitor takes nothing that is younger than 7 days or named by a manifest. So whatever manifest can be read names objects that are all there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from spotguard.core.checkpoint import CompleteBy, LocalCheckpoint, Unit
+from spotguard.core.checksum import encode_crc64
+from spotguard.core.manifest import Companion, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink, encode
+from spotguard.core.run_keys import RunKeys
+from spotguard.ports.object_store import ObjectExists, ObjectStore
+from spotguard.services.checkpoint_upload import SentFile
+
+
+class NotAsSent(Exception):
+    """The bucket does not hold what the uploads returned; `paths` must be sent again."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(f"{len(paths)} objects are missing or differ in the bucket")
+        self.paths = tuple(paths)
+
+
+class ForeignManifest(Exception):
+    """A manifest of this generation exists that is not ours: somebody else writes this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A checkpoint as it was when it became complete, with the state that belongs to it."""
+
+    checkpoint: LocalCheckpoint
+    complete_by: CompleteBy
+    companions: tuple[Companion, ...]
+    training_state: Mapping[str, object]
+    saved_at: datetime
+    """Newest file mtime in S3's clock, whole seconds."""
+
+
+def draft(
+    capture: Capture, sent: Mapping[str, SentFile], *, keys: RunKeys, generation: int, reason: str, host: Host, committed_at: datetime
+) -> Manifest:
+    """The manifest of a captured checkpoint all of whose files are sent."""
+    local = capture.checkpoint
+    return Manifest(
+        name=local.name,
+        stage=local.stage,
+        step=local.step,
+        layout=local.layout,
+        unit=local.unit,
+        complete_by=capture.complete_by,
+        generation=generation,
+        saved_at=capture.saved_at,
+        committed_at=committed_at.replace(microsecond=0),
+        reason=reason,
+        host=host,
+        total_bytes=local.total_bytes,
+        training_state=capture.training_state,
+        files=tuple(
+            ManifestFile(
+                path=file.path,
+                key=keys.relative(sent[file.path].key),
+                size=file.stat.size,
+                crc64nvme=encode_crc64(sent[file.path].crc64nvme),
+                mode=file.stat.mode,
+                mtime_ns=file.stat.mtime_ns,
+            )
+            for file in local.files
+        ),
+        folders=tuple(ManifestFolder(path, mode) for path, mode in local.folders) if local.unit is Unit.DIRECTORY else (),
+        links=tuple(ManifestLink(path, target) for path, target in local.links) if local.unit is Unit.DIRECTORY else (),
+        companions=capture.companions,
+        excluded=local.excluded,
+    )
+
+
+async def check_uploads(store: ObjectStore, keys: RunKeys, capture: Capture, sent: Mapping[str, SentFile]) -> None:
+    """Compare a fresh listing with what the uploads returned. Raises NotAsSent with the paths that are not there as sent."""
+    local = capture.checkpoint
+    prefix = keys.root + local.name + ("/" if local.unit is Unit.DIRECTORY else "")
+    listed = {stored.key: stored for stored in await store.list(prefix)}
+    wrong = []
+    for file in local.files:
+        stored, upload = listed.get(sent[file.path].key), sent[file.path]
+        if stored is None or stored.size != file.stat.size or stored.etag != upload.etag:
+            wrong.append(file.path)
+    if wrong:
+        raise NotAsSent(wrong)
+
+
+async def create_manifest(store: ObjectStore, keys: RunKeys, manifest: Manifest) -> str:
+    """Make the checkpoint visible; returns the manifest's key.
+
+    A key that is taken is read back: the same content is our own commit whose answer was lost. Raises ForeignManifest otherwise, and
+    any StoreError, after which the commit may or may not have happened: calling again with the same manifest settles it."""
+    key = keys.manifest(manifest.name, manifest.generation, manifest.saved_at)
+    content = encode(manifest)
+    try:
+        await store.create(key, content, metadata=keys.metadata(manifest.name))
+    except ObjectExists as error:
+        if await store.read(key) != content:
+            raise ForeignManifest(f"{key} exists and is not ours") from error
+    return key
+
+
+def whole_seconds(nanoseconds: int, offset_seconds: float) -> datetime:
+    """A file time as `saved_at`: in S3's clock, cut to whole seconds. An offset within the `Date` header's own error is none."""
+    offset = offset_seconds if abs(offset_seconds) >= 2 else 0.0
+    return datetime.fromtimestamp(nanoseconds // 1_000_000_000 + round(offset), UTC)
+
+
+def with_saved_at(capture: Capture, saved_at: datetime) -> Capture:
+    return replace(capture, saved_at=saved_at)

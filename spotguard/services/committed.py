@@ -1,0 +1,84 @@
+"""What the bucket has: the newest generation of each name. A cache of the listing, dropped whenever it may be wrong."""
+
+from __future__ import annotations
+
+import structlog
+
+from spotguard.core.checkpoint import Order, stage_of
+from spotguard.core.manifest import Manifest, ManifestError, decode
+from spotguard.core.run_keys import ManifestKey, RunKeys, newest_first
+from spotguard.ports.object_store import ObjectMissing, ObjectStore
+
+log = structlog.get_logger()
+
+
+class Committed:
+    def __init__(self, store: ObjectStore, keys: RunKeys) -> None:
+        self._store = store
+        self._keys = keys
+        self._newest: dict[str, ManifestKey] | None = None
+        self._read: dict[str, Manifest | None] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether the bucket has been listed since the last `forget`."""
+        return self._newest is not None
+
+    def forget(self) -> None:
+        """Ask the bucket again next time. What was read stays: manifests never change."""
+        self._newest = None
+
+    async def load(self) -> None:
+        """List the manifests unless that was done. Raises StoreError."""
+        if self._newest is None:
+            parsed = [self._keys.parse_manifest(stored.key) for stored in await self._store.list(self._keys.manifests)]
+            newest: dict[str, ManifestKey] = {}
+            for key in sorted((key for key in parsed if key is not None), key=lambda key: key.generation):
+                newest[key.name] = key
+            self._newest = newest
+
+    def generation(self, name: str) -> int:
+        """Of the last commit of this name; 0 when there is none or the bucket has not been listed."""
+        key = (self._newest or {}).get(name)
+        return 0 if key is None else key.generation
+
+    @property
+    def any(self) -> bool:
+        return bool(self._newest)
+
+    def newest(self, stage: str | None = None) -> ManifestKey | None:
+        """The newest commit, of all or of one stage."""
+        keys = [key for key in (self._newest or {}).values() if stage is None or stage_of(key.name) == stage]
+        return newest_first(keys)[0] if keys else None
+
+    def newest_of_stages(self) -> dict[str, Order]:
+        newest: dict[str, Order] = {}
+        for key in (self._newest or {}).values():
+            stage = stage_of(key.name)
+            newest[stage] = max(newest.get(stage, key.order), key.order)
+        return newest
+
+    async def manifest(self, name: str) -> Manifest | None:
+        """The last manifest of this name; None when there is none or it can not be read as one. Raises StoreError."""
+        await self.load()
+        key = (self._newest or {}).get(name)
+        if key is None:
+            return None
+        if key.key not in self._read:
+            try:
+                self._read[key.key] = decode(await self._store.read(key.key))
+            except ObjectMissing:
+                self._newest = None  # retention took it between the listing and now
+                return None
+            except ManifestError as error:
+                log.warning("manifest.refused", key=key.key, reason=str(error))
+                self._read[key.key] = None
+        return self._read[key.key]
+
+    def add(self, manifest: Manifest, key: str) -> None:
+        """A commit of our own."""
+        self._read[key] = manifest
+        if self._newest is not None:
+            parsed = self._keys.parse_manifest(key)
+            if parsed is not None:
+                self._newest[manifest.name] = parsed

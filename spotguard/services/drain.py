@@ -1,0 +1,245 @@
+"""One interruption, from the notice to the verdict: signal, tell, flush, judge. Everything in it runs under the deadline.
+
+The replicator does the flushing by itself once it knows the deadline; this decides whom to tell, what the evidence is worth, and what to
+say. After the verdict it goes on watching: what appears later is committed too, and turns `safe` back to `draining`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import structlog
+
+from spotguard.core.exposure import flush_seconds
+from spotguard.core.interruption import Interruption
+from spotguard.core.interruption_document import interruption_document
+from spotguard.core.status import InterruptionStatus
+from spotguard.core.verdict import is_safe, why_unsafe
+from spotguard.ports.announcements import Announcements
+from spotguard.ports.clock import Clock
+from spotguard.services.drain_course import Course, DrainView, Verdict
+from spotguard.services.interruption_monitor import InterruptionMonitor
+from spotguard.services.published import Published
+from spotguard.services.replication_view import ReplicationView
+from spotguard.services.trainer_signal import TrainerSignal
+from spotguard.services.trainer_watch import TrainerWatch
+from spotguard.services.urgency import Urgency
+
+log = structlog.get_logger()
+
+_TICK_SECONDS = 0.2
+_DRILL_VERDICT_STANDS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DrainSettings:
+    signal: str | None
+    signal_when: Literal["fits", "always"]
+    poll_seconds: float = _TICK_SECONDS
+
+
+class Drain:
+    def __init__(
+        self,
+        settings: DrainSettings,
+        *,
+        monitor: InterruptionMonitor,
+        replication: Published[ReplicationView],
+        urgency: Published[Urgency],
+        watch: TrainerWatch,
+        signals: TrainerSignal,
+        announcements: Announcements,
+        clock: Clock,
+        throughput: Callable[[], float | None],
+        save_seconds: Callable[[], float | None],
+        lift_cap: Callable[[bool], None],
+        record: Callable[[InterruptionStatus], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._settings = settings
+        self._monitor = monitor
+        self._replication = replication
+        self._urgency = urgency
+        self._watch = watch
+        self._signals = signals
+        self._announcements = announcements
+        self._clock = clock
+        self._throughput = throughput
+        self._save_seconds = save_seconds
+        self._lift_cap = lift_cap
+        self._record = record
+        self.view: Published[DrainView] = Published(DrainView())
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Answer interruptions and advice until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            while True:
+                state = await self._monitor.state.until(lambda state: state.current is not None)
+                if state.current is not None:
+                    await self._drain(state.current)
+
+    async def _drain(self, interruption: Interruption) -> None:
+        course = Course(interruption, began=self._clock.monotonic())
+        self._publish(course)
+        await self._tell(course)
+        self._hurry(course)
+        while (current := self._monitor.state.value.current) is not None and self._is_same(course, current):
+            if current != course.interruption:
+                await self._take_in_change(course, current)
+            await self._judge(course)
+            if course.interruption.drill and course.verdict is not None:
+                await asyncio.sleep(_DRILL_VERDICT_STANDS_SECONDS)
+                self._monitor.end_drill()
+                break
+            await self._wait(course)
+        await self._stand_down(course)
+
+    @staticmethod
+    def _is_same(course: Course, current: Interruption) -> bool:
+        return current.drill == course.interruption.drill
+
+    async def _tell(self, course: Course) -> None:
+        """Signal first: the trainer's save is the largest share of the time that is left."""
+        interruption = course.interruption
+        if interruption.drill:
+            course.counts_from = self._clock.monotonic()
+            return
+        if interruption.signals_trainer and self._settings.signal and self._is_worth_a_signal(interruption):
+            known = self._watch.view.value.processes
+            await self._signals.send(known, self._settings.signal, interruption.id)
+            found = await self._watch.refresh()
+            await self._signals.send([p for p in found if p not in known], self._settings.signal, interruption.id)
+            if not found and not known:
+                self._watch.say_not_found()
+        course.signalled = bool(self._signals.awaited)
+        if not course.signalled:
+            course.counts_from = self._clock.monotonic()
+        self._publish(course)
+        document = interruption_document(course.status(self._replication.value))
+        self._spawn(self._announcements.publish_notice(document))
+        self._spawn(self._announcements.run_hook("on_notice", document))
+
+    def _is_worth_a_signal(self, interruption: Interruption) -> bool:
+        """Whether a save that is asked for now can still be written and sent. What was never measured counts as fitting."""
+        if self._settings.signal_when == "always":
+            return True
+        saves = self._replication.value.saves
+        save, flush = self._save_seconds(), flush_seconds(saves[-1].size, self._throughput()) if saves else None
+        if save is None or flush is None:
+            return True
+        left = interruption.deadline - self._clock.monotonic()
+        if save + flush <= left:
+            return True
+        log.warning("trainer.not_signalled", reason="a save can not fit", save_seconds=save, flush_seconds=flush, left_seconds=left)
+        return False
+
+    def _hurry(self, course: Course) -> None:
+        self._lift_cap(True)
+        since = course.counts_from if course.counts_from is not None else course.began
+        self._urgency.publish(
+            Urgency(reason="interruption", deadline=course.interruption.deadline, flush_loose=True, full_scans_after=since)
+        )
+
+    async def _take_in_change(self, course: Course, current: Interruption) -> None:
+        asks_anew = current.signals_trainer and not course.interruption.signals_trainer
+        course.interruption = current
+        if asks_anew and not course.signalled:
+            await self._tell(course)
+        self._hurry(course)
+        self._publish(course)
+
+    async def _judge(self, course: Course) -> None:
+        await self._follow_the_trainer(course)
+        now = self._clock.monotonic()
+        evidence = course.evidence(self._replication.value, now)
+        if is_safe(evidence):
+            if course.verdict is None:
+                self._say(course, "safe")
+        elif course.verdict == "safe" and now < course.interruption.deadline:
+            log.warning("drain.resumed", why=why_unsafe(evidence))
+            course.verdict = None
+        if course.verdict is None and now >= course.interruption.deadline:
+            self._say(course, "unsafe", why_unsafe(evidence))
+        self._announce_end(course, now)
+        self._publish(course)
+
+    async def _follow_the_trainer(self, course: Course) -> None:
+        if not course.signalled or course.counts_from is not None:
+            return
+        running = await self._signals.still_running()
+        signalled_at = self._signals.signalled_at
+        if signalled_at is not None and course.final_save is None:
+            since = int(signalled_at.timestamp() * 1e9)
+            final = [save for save in self._replication.value.saves if save.first_ns >= since]
+            if final:
+                course.final_save = final[-1].name
+                log.info("drain.final_save_committed", name=course.final_save)
+        if not running or course.final_save is not None:
+            course.counts_from = self._clock.monotonic()
+            self._hurry(course)
+
+    def _say(self, course: Course, verdict: Verdict, why: str = "") -> None:
+        course.verdict = verdict
+        left = course.interruption.deadline - self._clock.monotonic()
+        status = course.status(self._replication.value)
+        log.warning(
+            "drain.finished",
+            verdict=verdict,
+            why=why,
+            kind=course.interruption.kind.value,
+            drill=course.interruption.drill,
+            seconds=round(self._clock.monotonic() - course.began, 3),
+            left_seconds=round(left, 1),
+            last_committed=status.last_committed,
+            given_up=[given_up.name for given_up in status.given_up],
+        )
+        self._publish(course)
+        if not course.interruption.drill:
+            self._spawn(self._record(status))
+
+    def _announce_end(self, course: Course, now: float) -> None:
+        """`on_safe` runs once, when the trainer is gone or at the deadline; `on_unsafe` at the deadline."""
+        if course.interruption.drill:
+            return
+        gone = self._trainer_is_gone(course)
+        if course.verdict == "safe" and not course.told_safe and (gone or now >= course.interruption.deadline):
+            course.told_safe = True
+            self._spawn(self._announcements.run_hook("on_safe", interruption_document(course.status(self._replication.value))))
+        if course.verdict == "unsafe" and not course.told_unsafe:
+            course.told_unsafe = True
+            self._spawn(self._announcements.run_hook("on_unsafe", interruption_document(course.status(self._replication.value))))
+
+    def _trainer_is_gone(self, course: Course) -> bool:
+        return self._watch.configured and not self._signals.awaited and not self._watch.view.value.processes
+
+    async def _wait(self, course: Course) -> None:
+        changes = [asyncio.ensure_future(self._replication.changed()), asyncio.ensure_future(self._monitor.state.changed())]
+        try:
+            await asyncio.wait(changes, timeout=self._settings.poll_seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for change in changes:
+                change.cancel()
+        if course.signalled and not await self._signals.still_running():
+            await self._watch.refresh()
+
+    async def _stand_down(self, course: Course) -> None:
+        """The notice was withdrawn, the machine outlived it, or the drill is over: back to work."""
+        log.info("drain.stood_down", kind=course.interruption.kind.value, verdict=course.verdict)
+        self._signals.forget()
+        self._lift_cap(False)
+        if not course.interruption.drill:
+            await self._announcements.withdraw_notice()
+        self._urgency.publish(Urgency())
+        self.view.publish(DrainView())
+
+    def _publish(self, course: Course) -> None:
+        self.view.publish(course.told(self._replication.value))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._group is not None
+        self._group.create_task(work)
+

@@ -1,0 +1,97 @@
+"""The records of all checkpoints, brought up to date with each scan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import structlog
+
+from spotguard.core.checkpoint import LocalCheckpoint, Unfinished
+from spotguard.core.manifest import Manifest
+from spotguard.core.quiet import observe
+from spotguard.services.checkpoint_upload import same_content
+from spotguard.services.records import Record
+
+log = structlog.get_logger()
+
+_KEEP_GONE = 50
+"""Committed checkpoints whose folder is gone stay in the status this many deep."""
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self._records: dict[str, Record] = {}
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records.values())
+
+    def get(self, name: str) -> Record | None:
+        return self._records.get(name)
+
+    def see(self, found: Mapping[str, LocalCheckpoint], *, now: float, wall_ns: int) -> None:
+        """Take in what a scan that began at `now` (monotonic) found."""
+        for name, local in found.items():
+            record = self._records.setdefault(name, Record(name))
+            before = record.local
+            record.observation = observe(record.observation, local, now=now, wall_ns=wall_ns)
+            record.local = local
+            if before is None or before.content != local.content:
+                _take_in_change(record, before, local)
+        for name in [name for name in self._records if name not in found]:
+            self._take_in_absence(self._records[name])
+        self._forget_the_oldest_gone()
+
+    def locals_(self) -> list[LocalCheckpoint]:
+        return [record.local for record in self._records.values() if record.local is not None]
+
+    def _take_in_absence(self, record: Record) -> None:
+        if record.local is None:
+            return
+        record.local, record.observation = None, None
+        if record.task is not None or record.given_up or record.is_committed:
+            return
+        waited_for_quiet = isinstance(record.assessment, Unfinished) and record.assessment.waits_only_for_quiet
+        if record.capture is not None or waited_for_quiet:
+            vanish(record, "deleted from disk before it was committed")
+        elif record.early is None:
+            del self._records[record.name]  # it was never finished, so nothing that the trainer finished is lost
+
+    def _forget_the_oldest_gone(self) -> None:
+        gone = [r for r in self._records.values() if r.local is None and r.task is None and r.early is None and (r.committed or r.given_up)]
+        gone.sort(key=_committed_at)
+        for record in gone[:-_KEEP_GONE]:
+            del self._records[record.name]
+
+
+def vanish(record: Record, why: str) -> None:
+    record.vanished = why
+    record.capture = None
+    log.warning("checkpoint.vanished", name=record.name, why=why)
+
+
+def _take_in_change(record: Record, before: LocalCheckpoint | None, local: LocalCheckpoint) -> None:
+    record.recognised = False
+    if record.capture is None:
+        still_going = record.vanished is not None and before is not None and _only_lost_files(before, local)
+        if record.given_up and not still_going:
+            record.begin_anew()
+        return
+    if _only_lost_files(record.capture.checkpoint, local):
+        if record.task is None and not record.given_up:
+            vanish(record, "being deleted from disk before it was committed")
+        return
+    record.begin_anew()
+    if record.task is not None:
+        record.task.cancel()
+
+
+def _only_lost_files(before: LocalCheckpoint, now: LocalCheckpoint) -> bool:
+    """Whether every file that is there now was there before with the same content, and some are missing."""
+    then = {file.path: file.stat for file in before.files}
+    kept = all(file.path in then and same_content(file.stat, then[file.path]) for file in now.files)
+    return kept and len(now.files) < len(before.files)
+
+
+def _committed_at(record: Record) -> float:
+    manifest: Manifest | None = record.committed
+    return manifest.committed_at.timestamp() if manifest else 0.0

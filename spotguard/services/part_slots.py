@@ -1,0 +1,60 @@
+"""Who may send the next part: a fixed number of slots and bytes in flight, given to the waiter of the best rank."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from spotguard.core.part_cut import IN_FLIGHT_BYTES
+
+Rank = Callable[[], tuple[Any, ...]]
+"""Asked each time a slot falls free, so that a new order holds from the next part on. Smaller goes first."""
+
+
+class PartSlots:
+    def __init__(self, slots: int, in_flight_bytes: int = IN_FLIGHT_BYTES) -> None:
+        self._slots = slots
+        self._bytes = in_flight_bytes
+        self._used_slots = 0
+        self._used_bytes = 0
+        self._waiting: list[tuple[Rank, int, asyncio.Future[None]]] = []
+
+    @asynccontextmanager
+    async def slot(self, size: int, rank: Rank) -> AsyncIterator[None]:
+        """Hold one slot and `size` bytes. Cancelled while waiting: nothing is held. A part larger than all goes alone."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (rank, size, turn)
+        self._waiting.append(entry)
+        self._admit()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave(size)
+            else:
+                self._waiting.remove(entry)
+            raise
+        try:
+            yield
+        finally:
+            self._leave(size)
+
+    def _leave(self, size: int) -> None:
+        self._used_slots -= 1
+        self._used_bytes -= size
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._used_slots < self._slots:
+            best = min(self._waiting, key=lambda entry: entry[0]())
+            _, size, turn = best
+            if self._used_slots and self._used_bytes + size > self._bytes:
+                return  # the best one waits for room: letting smaller ones pass would starve it
+            self._waiting.remove(best)
+            if turn.cancelled():
+                continue
+            self._used_slots += 1
+            self._used_bytes += size
+            turn.set_result(None)

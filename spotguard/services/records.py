@@ -1,0 +1,132 @@
+"""What the replicator knows of each checkpoint. Records are mutable and have one owner, the replicator; others see `CheckpointStatus`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from spotguard.core.checkpoint import Assessment, CheckpointState, LocalCheckpoint, Order, Unfinished, Whole, stage_of, step_of
+from spotguard.core.comparison import Likeness
+from spotguard.core.manifest import Manifest
+from spotguard.core.quiet import Observation
+from spotguard.core.status import CheckpointStatus
+from spotguard.services.checkpoint_upload import CheckpointUpload
+from spotguard.services.commit import Capture
+
+
+@dataclass(slots=True)
+class Record:
+    """One name. Not frozen: it is the replicator's working memory, touched only from its loop and its tasks."""
+
+    name: str
+    local: LocalCheckpoint | None = None
+    """As it lay on disk at the last look; None when it is gone."""
+    observation: Observation | None = None
+    assessment: Assessment = field(default_factory=lambda: Unfinished("not looked at yet"))
+    capture: Capture | None = None
+    """As it was when it became whole; set while it is whole and not committed."""
+    committed: Manifest | None = None
+    likeness: Likeness | None = None
+    """Of what lies on disk to `committed`; None while that is not known."""
+    upload: CheckpointUpload | None = None
+    task: asyncio.Task[None] | None = None
+    early: asyncio.Task[None] | None = None
+    superseded: str | None = None
+    vanished: str | None = None
+    failed: str | None = None
+    draft: tuple[Capture, Manifest] | None = None
+    """A manifest whose creation was tried and not answered, with what it is of."""
+    recognised: bool = False
+    """Whether `committed` and `likeness` hold for what lies on disk now."""
+    declared: bool = False
+    retry_at: float = 0.0
+    """Monotonic; not worked on before."""
+    early_retry_at: float = 0.0
+    failures: int = 0
+
+    @property
+    def stage(self) -> str:
+        return stage_of(self.name)
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether what lies on disk (if anything) is what was committed last."""
+        if self.committed is None:
+            return False
+        return self.local is None or self.likeness in (Likeness.SAME, Likeness.SHRUNK)
+
+    @property
+    def is_pending(self) -> bool:
+        """Whole, storable and neither committed nor given up."""
+        return self.capture is not None and not (self.superseded or self.vanished or self.failed)
+
+    @property
+    def given_up(self) -> str | None:
+        return self.superseded or self.vanished or self.failed
+
+    def quiet_seconds(self, now: float) -> float:
+        return 0.0 if self.observation is None else max(0.0, now - self.observation.last_change)
+
+    def order(self) -> Order:
+        """Of the captured content; the generation is the one it would get."""
+        step = step_of(self.name)
+        saved_at = int(self.capture.saved_at.timestamp()) if self.capture else 0
+        return Order(saved_at, -1 if step is None else step, self.committed.generation + 1 if self.committed else 1)
+
+    def state(self) -> CheckpointState:
+        if self.failed:
+            return CheckpointState.FAILED
+        if self.superseded:
+            return CheckpointState.SUPERSEDED
+        if self.vanished:
+            return CheckpointState.VANISHED
+        if self.task is not None:
+            return CheckpointState.UPLOADING
+        if self.is_committed:
+            return CheckpointState.COMMITTED
+        if self.capture is not None:
+            return CheckpointState.COMPLETE
+        return CheckpointState.WRITING
+
+    def why(self) -> str | None:
+        if self.given_up:
+            return self.given_up
+        if self.capture is None and not self.is_committed and isinstance(self.assessment, Unfinished):
+            return self.assessment.reason
+        return None
+
+    def begin_anew(self) -> None:
+        """Other content lies on disk: what was decided of the old one no longer holds."""
+        self.capture = None
+        self.superseded = self.vanished = self.failed = None
+        self.retry_at, self.failures = 0.0, 0
+
+
+def status_of(record: Record) -> CheckpointStatus:
+    local = record.capture.checkpoint if record.capture else record.local
+    manifest = record.committed
+    files = local.files if local else ()
+    if local is not None:
+        size, count = local.total_bytes, len(local.files)
+    else:
+        size, count = (manifest.total_bytes, len(manifest.files)) if manifest else (0, 0)
+    state = record.state()
+    uploaded = record.upload.uploaded_bytes(files) if record.upload else 0
+    saved_at = record.capture.saved_at if record.capture else (manifest.saved_at if manifest else None)
+    return CheckpointStatus(
+        name=record.name,
+        stage=record.stage,
+        step=step_of(record.name),
+        state=state,
+        files=count,
+        bytes=size,
+        uploaded_bytes=size if state is CheckpointState.COMMITTED else min(size, uploaded),
+        generation=manifest.generation if manifest else 0,
+        saved_at=saved_at,
+        committed_at=manifest.committed_at if manifest else None,
+        why=record.why(),
+    )
+
+
+def is_whole(assessment: Assessment) -> bool:
+    return isinstance(assessment, Whole)

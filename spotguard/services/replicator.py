@@ -1,0 +1,243 @@
+"""The reconcile loop: look at the disk, compare it with the bucket, and do what the plan says.
+
+Nothing is queued. A hint, a timer, a notice or a finished upload wakes the loop; it computes what is missing from what it sees. Lost
+events, restarts and store errors all end here: there is no second way to recover.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from spotguard.core.checkpoint import Inventory, LocalCheckpoint, Unfinished, Whole
+from spotguard.core.layouts.identify import identify
+from spotguard.core.problem import ProblemCode, Severity
+from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
+from spotguard.ports.clock import Clock
+from spotguard.ports.object_store import StoreError
+from spotguard.services.committed import Committed
+from spotguard.services.dispatcher import Dispatcher
+from spotguard.services.examination import Examination
+from spotguard.services.ledger import Ledger
+from spotguard.services.problem_board import ProblemBoard
+from spotguard.services.published import Published
+from spotguard.services.records import Record
+from spotguard.services.replication_view import ReplicationView
+from spotguard.services.scan_schedule import ScanSchedule
+from spotguard.services.store_health import StoreHealth
+from spotguard.services.urgency import Urgency
+from spotguard.services.view_builder import build_view
+from spotguard.services.writers import Writers
+
+log = structlog.get_logger()
+
+_RECOGNISE_AGAIN_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicatorSettings:
+    layout: str
+    settle_seconds: float
+
+
+class UnknownName(Exception):
+    """No checkpoint of this name lies on disk."""
+
+
+class Replicator:
+    def __init__(
+        self,
+        settings: ReplicatorSettings,
+        *,
+        volume: CheckpointVolume,
+        committed: Committed,
+        examination: Examination,
+        ledger: Ledger,
+        dispatcher: Dispatcher,
+        writers: Writers,
+        schedule: ScanSchedule,
+        urgency: Published[Urgency],
+        health: StoreHealth,
+        problems: ProblemBoard,
+        clock: Clock,
+        clock_offset: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._volume = volume
+        self._committed = committed
+        self._examination = examination
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._writers = writers
+        self._schedule = schedule
+        self._urgency = urgency
+        self._health = health
+        self._problems = problems
+        self._clock = clock
+        self._clock_offset = clock_offset
+        self._recognising: asyncio.Task[None] | None = None
+        self._recognise_at = 0.0
+        self._reported_special: frozenset[str] = frozenset()
+        self._fully_observed_at = float("-inf")
+        self.view: Published[ReplicationView] = Published(ReplicationView())
+
+    async def run(self) -> None:
+        """Look and act until cancelled. Uploads end with it; what they sent stays in the bucket."""
+        async with asyncio.TaskGroup() as group:
+            self._dispatcher.begin(group)
+            while True:
+                await self._look(group)
+                await self._pause()
+
+    def look_now(self) -> None:
+        """A full scan as soon as possible."""
+        self._schedule.want_full()
+
+    def declare_complete(self, name: str) -> None:
+        """The trainer says that this checkpoint is whole. Raises UnknownName."""
+        record = self._ledger.get(name)
+        if record is None or record.local is None:
+            raise UnknownName(name)
+        record.declared = True
+        self._schedule.hint(name)
+
+    async def _look(self, group: asyncio.TaskGroup) -> None:
+        began = self._clock.monotonic()
+        urgency = self._urgency.value
+        if self._fully_observed_at < urgency.full_scans_after:
+            self._schedule.want_full()
+        paths = self._schedule.take(began)
+        if paths is not None and urgency.draining:
+            paths |= {record.name for record in self._ledger if record.local and not record.is_committed}
+        wall_ns = int(self._clock.wall().timestamp() * 1e9)
+        try:
+            tree = await self._volume.scan(paths)
+        except CannotRead as error:
+            self._problems.raise_(ProblemCode.CANNOT_READ, str(error), "make the watch root readable for spotguard's user")
+            self._schedule.want_full()
+            return
+        self._schedule.took(self._clock.monotonic() - began, full=paths is None)
+        if paths is None:
+            self._fully_observed_at = began
+        inventory = identify(tree, self._settings.layout)
+        self._report_unreadable(inventory)
+        self._ledger.see(inventory.checkpoints, now=began, wall_ns=wall_ns)
+        self._recognise(group)
+        await self._assess_all()
+        self._dispatcher.dispatch(inventory, self._schedule.take_closed())
+        self._publish(began, inventory)
+
+    def _recognise(self, group: asyncio.TaskGroup) -> None:
+        """Find out, beside the loop, which of the changed checkpoints are in the bucket: the store may be slow or away."""
+        unknown = [record for record in self._ledger if record.local is not None and not record.recognised]
+        if self._committed.known:
+            for record in unknown:
+                if record.committed is None and self._committed.generation(record.name) == 0:
+                    record.recognised = True
+        unknown = [record for record in unknown if not record.recognised]
+        due = self._clock.monotonic() >= self._recognise_at
+        if (unknown or not self._committed.known) and due and (self._recognising is None or self._recognising.done()):
+            self._recognising = group.create_task(self._recognise_all(unknown))
+
+    async def _recognise_all(self, records: list[Record]) -> None:
+        try:
+            await self._committed.load()
+            await self._learn_predecessors(records)
+            for record in records:
+                await self._recognise_one(record)
+        except StoreError as error:
+            self._health.failed(error)
+            self._recognise_at = self._clock.monotonic() + _RECOGNISE_AGAIN_SECONDS
+        else:
+            self._health.answered()
+        self._schedule.nudge()
+
+    async def _recognise_one(self, record: Record) -> None:
+        local = record.local
+        manifest = await self._committed.manifest(record.name)
+        likeness = await self._examination.likeness(local, manifest) if local is not None and manifest is not None else None
+        if record.local is local:  # else it changed meanwhile and is looked at again
+            record.committed, record.likeness, record.recognised = manifest, likeness, True
+            if record.is_committed and record.task is None:
+                record.capture = None
+
+    async def _learn_predecessors(self, records: list[Record]) -> None:
+        for stage in {record.stage for record in records}:
+            newest = self._committed.newest(stage)
+            manifest = await self._committed.manifest(newest.name) if newest else None
+            if manifest is not None:
+                self._examination.predecessors.add_committed(manifest)
+
+    async def _assess_all(self) -> None:
+        now = self._clock.monotonic()
+        for record in self._ledger:
+            local = record.local
+            if local is None or record.capture is not None or record.given_up or (record.recognised and record.is_committed):
+                continue
+            if local.broken:
+                self._fail(record, local.broken)
+                continue
+            quiet = record.quiet_seconds(now)
+            died = await self._writers.died(local, quiet_seconds=quiet, settle_seconds=self._settings.settle_seconds)
+            assessment = await self._examination.assess(local, quiet_seconds=quiet, declared=record.declared, writer_died=died)
+            record.assessment = assessment
+            if isinstance(assessment, Whole) and record.local is local:
+                await self._capture(record, local, assessment)
+
+    async def _capture(self, record: Record, local: LocalCheckpoint, whole: Whole) -> None:
+        others = self._ledger.locals_()
+        offset = self._clock_offset()
+        capture = await self._examination.capture(local, whole, others=others, offset_seconds=offset)
+        record.capture = capture
+        log.info("checkpoint.completed", name=record.name, by=whole.by.value, files=len(local.files), size_bytes=local.total_bytes)
+
+    def _fail(self, record: Record, why: str) -> None:
+        if record.failed is None:
+            log.warning("checkpoint.failed", name=record.name, why=why)
+        record.failed = why
+        fix = "mend the link or the name, or set watch.follow_links"
+        self._problems.raise_(ProblemCode.CANNOT_READ, f"{record.name} can not be stored: {why}", fix)
+
+    def _report_unreadable(self, inventory: Inventory) -> None:
+        for path in sorted(inventory.special - self._reported_special):
+            log.warning("file.skipped", path=path, reason="not a regular file, folder or link")
+        self._reported_special = inventory.special
+        if inventory.unreadable:
+            path, reason = next(iter(sorted(inventory.unreadable.items())))
+            more = f" (and {len(inventory.unreadable) - 1} more)" if len(inventory.unreadable) > 1 else ""
+            fix = "let spotguard read it: run as the trainer's user or grant CAP_DAC_READ_SEARCH; rename what is not UTF-8"
+            self._problems.raise_(ProblemCode.CANNOT_READ, f"{path}: {reason}{more}", fix, Severity.ERROR)
+        elif not self._dispatcher.unreadable and not any(record.failed for record in self._ledger):
+            self._problems.clear(ProblemCode.CANNOT_READ)
+
+    def _publish(self, began: float, inventory: Inventory) -> None:
+        view = build_view(
+            self._ledger,
+            observed_at=began,
+            fully_observed_at=self._fully_observed_at,
+            now=self._clock.monotonic(),
+            settle_seconds=self._settings.settle_seconds,
+            committed=self._committed,
+            dispatch=self._dispatcher.report(inventory),
+        )
+        self.view.publish(view)
+
+    async def _pause(self) -> None:
+        now = self._clock.monotonic()
+        due = [self._dispatcher.next_due()]
+        for record in self._ledger:
+            undecided = record.capture is None and record.local is not None and not record.is_committed
+            if undecided and isinstance(record.assessment, Unfinished):
+                due.append(_due(record.assessment, now))
+        if any(not record.recognised for record in self._ledger if record.local) or not self._committed.known:
+            due.append(max(now + 0.2, self._recognise_at))
+        soonest = min((at for at in due if at is not None), default=None)
+        await self._schedule.pause(now, next_due=soonest, draining=self._urgency.value.draining)
+
+
+def _due(assessment: Unfinished, now: float) -> float | None:
+    """When time alone may have made it whole. A moment is added, so that the look comes after it, not just before."""
+    return None if assessment.ready_in_seconds is None else now + assessment.ready_in_seconds + 0.02

@@ -1,0 +1,80 @@
+"""When to look at the disk, and at how much of it. Events are hints: losing all of them costs time, never a checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+
+_DEBOUNCE_SECONDS = 0.03
+_SHARE = 20
+"""A look is followed by a pause of this many times its own duration, so that a trainer that writes without end costs us 5 %."""
+_FULL_SHARE = 500
+"""A full scan is this many times its own duration away from the one before."""
+DRAIN_SECONDS = 0.5
+
+
+class ScanSchedule:
+    def __init__(self, *, rescan_seconds: float) -> None:
+        self._rescan_seconds = rescan_seconds
+        self._touched: set[str] = set()
+        self._closed: set[str] = set()
+        self._wake = asyncio.Event()
+        self._everything = True
+        self._full_at = float("-inf")
+        self._full_cost = 0.0
+        self._last_cost = 0.0
+
+    def hint(self, path: str | None, closed: bool = False) -> None:
+        """Something happened at `path` (None: anywhere). From the event loop's thread."""
+        if path is None:
+            self._everything = True
+        else:
+            self._touched.add(path)
+            if closed:
+                self._closed.add(path)
+        self._wake.set()
+
+    def nudge(self) -> None:
+        """Look again soon, though nothing is known to have happened on disk."""
+        self._wake.set()
+
+    def want_full(self) -> None:
+        self._everything = True
+        self._wake.set()
+
+    def take(self, now: float) -> set[str] | None:
+        """The paths to look at now; None for the whole root."""
+        due = now - self._full_at >= max(self._rescan_seconds, _FULL_SHARE * self._full_cost)
+        touched, self._touched = self._touched, set()
+        if self._everything or due:
+            self._everything = False
+            self._full_at = now
+            return None
+        return touched
+
+    def take_closed(self) -> set[str]:
+        """Paths of files that were closed after writing since the last call."""
+        closed, self._closed = self._closed, set()
+        return closed
+
+    def took(self, seconds: float, *, full: bool) -> None:
+        """How long the last scan took."""
+        self._last_cost = seconds
+        if full:
+            self._full_cost = seconds
+
+    async def pause(self, now: float, *, next_due: float | None, draining: bool) -> None:
+        """Wait for a hint, for `next_due` (monotonic), or for the next full scan."""
+        full_due = self._full_at + max(self._rescan_seconds, _FULL_SHARE * self._full_cost)
+        until = min(full_due, next_due if next_due is not None else full_due)
+        if draining:
+            until = min(until, now + DRAIN_SECONDS)
+        try:
+            async with asyncio.timeout(max(0.0, until - now)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(_DEBOUNCE_SECONDS if draining else max(_DEBOUNCE_SECONDS, self._gap()))
+        self._wake.clear()
+
+    def _gap(self) -> float:
+        return min(5.0, max(_DEBOUNCE_SECONDS, _SHARE * self._last_cost))

@@ -1,0 +1,67 @@
+"""Knows in advance whom to signal: resolving a pattern takes longer than a notice should wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from spotguard.core.problem import ProblemCode, Severity
+from spotguard.ports.clock import Clock
+from spotguard.ports.trainer import Trainer, TrainerProcess
+from spotguard.services.problem_board import ProblemBoard
+from spotguard.services.published import Published
+
+log = structlog.get_logger()
+
+FIND_SECONDS = 5.0
+_MISSES_UNTIL_A_PROBLEM = 3
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerView:
+    processes: tuple[TrainerProcess, ...] = ()
+
+
+class TrainerWatch:
+    def __init__(self, trainer: Trainer, problems: ProblemBoard, clock: Clock) -> None:
+        self._trainer = trainer
+        self._problems = problems
+        self._clock = clock
+        self._misses = 0
+        self.view: Published[TrainerView] = Published(TrainerView())
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a target at all."""
+        return self._trainer.configured
+
+    async def run(self) -> None:
+        """Resolve again and again until cancelled; returns at once where nobody is configured."""
+        while self._trainer.configured:
+            await self.refresh()
+            await asyncio.sleep(FIND_SECONDS)
+
+    async def refresh(self) -> tuple[TrainerProcess, ...]:
+        """Whom to signal as of now."""
+        if not self._trainer.configured:
+            return ()
+        found = tuple(await self._trainer.find())
+        if found != self.view.value.processes and found:
+            log.info("trainer.found", pids=[process.pid for process in found], command=found[0].command[:200])
+        self.view.publish(TrainerView(found))
+        self._misses = 0 if found else self._misses + 1
+        if found:
+            self._problems.clear(ProblemCode.TRAINER_NOT_FOUND)
+        elif self._misses >= _MISSES_UNTIL_A_PROBLEM:
+            self.say_not_found()
+        return found
+
+    def say_not_found(self) -> None:
+        self._problems.raise_(
+            ProblemCode.TRAINER_NOT_FOUND,
+            "no process matches the trainer target: nobody would be signalled at a notice",
+            "check trainer.pid_file, .process or .systemd_unit, and that spotguard shares the trainer's PID namespace",
+            Severity.WARNING,
+        )

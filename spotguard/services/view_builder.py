@@ -1,0 +1,74 @@
+"""Builds what the replicator publishes from its records."""
+
+from __future__ import annotations
+
+from spotguard.core.checkpoint import CheckpointState, Unfinished
+from spotguard.core.plan import GivenUpName
+from spotguard.services.committed import Committed
+from spotguard.services.dispatcher import DispatchReport
+from spotguard.services.ledger import Ledger
+from spotguard.services.records import Record, status_of
+from spotguard.services.replication_view import LastCommit, ReplicationView, SaveTimes
+
+_SAVES = 20
+
+
+def build_view(
+    ledger: Ledger,
+    *,
+    observed_at: float,
+    fully_observed_at: float,
+    now: float,
+    settle_seconds: float,
+    committed: Committed,
+    dispatch: DispatchReport,
+) -> ReplicationView:
+    records = sorted(ledger, key=lambda record: record.name)
+    pending = [record for record in records if record.is_pending]
+    unfinished = [record for record in records if record.state() is CheckpointState.WRITING]
+    return ReplicationView(
+        observed_at=observed_at,
+        fully_observed_at=fully_observed_at,
+        checkpoints=tuple(status_of(record) for record in records),
+        being_written=tuple(record.name for record in unfinished if _is_being_written(record, now, settle_seconds)),
+        uncommitted=tuple(record.name for record in pending),
+        unfinished=tuple(GivenUpName(record.name, record.why() or "unfinished") for record in unfinished),
+        given_up=tuple(GivenUpName(record.name, record.given_up) for record in records if record.given_up),
+        does_not_fit=dispatch.does_not_fit,
+        loose_pending=dispatch.loose_pending,
+        loose_flushed_at=dispatch.loose_flushed_at,
+        backlog_bytes=sum(_left(record) for record in pending),
+        committed_any=committed.any,
+        last_commit=_last_commit(records),
+        saves=_saves(records),
+    )
+
+
+def _is_being_written(record: Record, now: float, settle_seconds: float) -> bool:
+    """A torn folder that nobody touches any more is not being written: waiting for it would be waiting for ever."""
+    waits = isinstance(record.assessment, Unfinished) and record.assessment.waits_only_for_quiet
+    return waits or record.quiet_seconds(now) < settle_seconds or record.early is not None
+
+
+def _left(record: Record) -> int:
+    if record.capture is None:
+        return 0
+    files = record.capture.checkpoint.files
+    return record.upload.bytes_left(files) if record.upload else record.capture.checkpoint.total_bytes
+
+
+def _last_commit(records: list[Record]) -> LastCommit | None:
+    manifests = [record.committed for record in records if record.committed is not None]
+    if not manifests:
+        return None
+    newest = max(manifests, key=lambda manifest: manifest.order)
+    return LastCommit(newest.name, newest.saved_at, newest.committed_at)
+
+
+def _saves(records: list[Record]) -> tuple[SaveTimes, ...]:
+    saves = []
+    for record in records:
+        if record.committed is not None and record.committed.files:
+            times = [file.mtime_ns for file in record.committed.files]
+            saves.append(SaveTimes(record.name, min(times), max(times), record.committed.total_bytes))
+    return tuple(sorted(saves, key=lambda save: save.last_ns)[-_SAVES:])

@@ -1,0 +1,240 @@
+"""The services of one daemon, put together from ports. No I/O happens here and no adapter is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spotguard.core.deadline import InterruptionPolicy
+from spotguard.core.exposure import Save, save_seconds
+from spotguard.core.manifest import Host, Manifest
+from spotguard.core.problem import Problem
+from spotguard.core.retention import RetentionRule
+from spotguard.core.run_keys import RunKeys
+from spotguard.core.status import InterruptionStatus
+from spotguard.ports.announcements import Announcements, SignalJournal
+from spotguard.ports.checkpoint_volume import CheckpointVolume
+from spotguard.ports.clock import Clock
+from spotguard.ports.metadata_service import MetadataService
+from spotguard.ports.object_store import ObjectStore
+from spotguard.ports.part_transfer import PartTransfer
+from spotguard.ports.trainer import Trainer
+from spotguard.ports.writer_watch import WriterWatch
+from spotguard.services.advice import AdviceAnswer
+from spotguard.services.carrier import Carrier, CarrierSettings
+from spotguard.services.checkpoint_upload import UploadTools
+from spotguard.services.claim import RunClaim
+from spotguard.services.committed import Committed
+from spotguard.services.dispatcher import Dispatcher
+from spotguard.services.drain import Drain, DrainSettings
+from spotguard.services.examination import Examination
+from spotguard.services.hooks import Hooks
+from spotguard.services.interruption_monitor import InterruptionMonitor
+from spotguard.services.interruption_record import encode_record, write_record
+from spotguard.services.janitor import Janitor
+from spotguard.services.ledger import Ledger
+from spotguard.services.loose_files import LooseFiles
+from spotguard.services.part_engine import PartEngine
+from spotguard.services.part_slots import PartSlots
+from spotguard.services.problem_board import ProblemBoard
+from spotguard.services.published import Published
+from spotguard.services.replicator import Replicator, ReplicatorSettings
+from spotguard.services.scan_schedule import ScanSchedule
+from spotguard.services.store_health import StoreHealth
+from spotguard.services.throughput import Throughput
+from spotguard.services.trainer_signal import TrainerSignal
+from spotguard.services.trainer_watch import TrainerWatch
+from spotguard.services.urgency import Urgency
+from spotguard.services.writers import Writers
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The edges of the daemon."""
+
+    store: ObjectStore
+    transfer: PartTransfer
+    volume: CheckpointVolume
+    trainer: Trainer
+    announcements: Announcements
+    journal: SignalJournal
+    writer_watch: WriterWatch
+    clock: Clock
+    metadata: MetadataService | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """What the operator configured, as the services take it."""
+
+    keys: RunKeys
+    host: Host
+    version: str
+    pid: int
+    watch_dir: str
+    layout: str = "auto"
+    settle_seconds: float = 10.0
+    loose_seconds: float = 60.0
+    rescan_seconds: float = 30.0
+    part_bytes: int = 16 << 20
+    concurrency: int = 8
+    bytes_per_second: float | None = None
+    held_files: int = 512
+    poll_seconds: float = 5.0
+    policy: InterruptionPolicy = InterruptionPolicy()  # noqa: RUF009 - frozen itself
+    signal: str | None = None
+    signal_when: Literal["fits", "always"] = "fits"
+    checkpoint_signal: str | None = None
+    retention: RetentionRule = RetentionRule()  # noqa: RUF009 - frozen itself
+    shutdown_grace_seconds: float = 90.0
+    writes: bool = True
+    """False on a node that may only restore and signal."""
+    claims: bool = True
+    """False for a single pass beside no daemon."""
+
+
+class Guard:
+    """One attribute per service; who talks to whom is decided here and nowhere else."""
+
+    def __init__(self, ports: Ports, settings: GuardSettings, urgency: Published[Urgency]) -> None:
+        self.ports = ports
+        self.settings = settings
+        self.urgency = urgency
+        clock, keys = ports.clock, settings.keys
+        self.problems = ProblemBoard(clock)
+        self.health = StoreHealth(self.problems)
+        self.throughput = Throughput(clock)
+        self.ledger = Ledger()
+        self.committed = Committed(ports.store, keys)
+        self.schedule = ScanSchedule(rescan_seconds=settings.rescan_seconds)
+        self.hooks = Hooks(ports.announcements)
+        self.claim = RunClaim(
+            ports.store, keys, clock, settings.host, self.problems, self.health, pid=settings.pid, version=settings.version
+        )
+        self.monitor = InterruptionMonitor(ports.metadata, clock, self.problems, settings.policy, poll_seconds=settings.poll_seconds)
+        self.trainer_watch = TrainerWatch(ports.trainer, self.problems, clock)
+        self.signals = TrainerSignal(ports.trainer, ports.journal, self.problems, clock)
+        self.janitor = Janitor(
+            ports.store,
+            ports.transfer,
+            keys,
+            clock,
+            settings.retention,
+            may_run=lambda: self.may_write() and not self.urgency.value.draining,
+            in_use=self.in_use,
+        )
+        self.replicator = self._build_replicator()
+        self.drain = self._build_drain()
+        self.advice = AdviceAnswer(
+            checkpoint_signal=settings.checkpoint_signal,
+            monitor=self.monitor,
+            watch=self.trainer_watch,
+            signals=self.signals,
+            announcements=ports.announcements,
+            urgency=urgency,
+            clock=clock,
+        )
+        self.problems.on_raise(self._tell_problem)
+        self.lift_cap(False)
+
+    def may_write(self) -> bool:
+        """Whether this daemon may write into the run now."""
+        return self.settings.writes and (not self.settings.claims or self.claim.state.value.may_write)
+
+    def in_use(self) -> list[str]:
+        """Names of local checkpoints that are not committed, and the keys that their commits may name."""
+        used = []
+        for record in self.ledger:
+            if not record.is_committed:
+                used.append(record.name)
+                used.extend(sent.key for sent in (record.upload.sent.values() if record.upload else ()))
+        return used
+
+    def lift_cap(self, lifted: bool) -> None:
+        """The bandwidth cap holds, or not while a notice stands."""
+        self.ports.transfer.limit_rate(None if lifted else self.settings.bytes_per_second)
+
+    def saves(self) -> list[Save]:
+        steps = {checkpoint.name: checkpoint.step for checkpoint in self.replicator.view.value.checkpoints}
+        return [
+            Save(save.first_ns / 1e9, save.last_ns / 1e9, save.size, steps.get(save.name)) for save in self.replicator.view.value.saves
+        ]
+
+    def clock_offset(self) -> float:
+        return self.ports.store.clock_offset() or 0.0
+
+    def _build_replicator(self) -> Replicator:
+        ports, settings = self.ports, self.settings
+        slots = PartSlots(settings.concurrency)
+        engine = PartEngine(ports.transfer, slots, self.throughput, part_bytes=settings.part_bytes)
+        tools = UploadTools(ports.store, engine, ports.volume, settings.keys, ports.clock, self.janitor.is_condemned)
+        carried = CarrierSettings(settings.host, settings.watch_dir, settings.held_files)
+        dispatcher = Dispatcher(
+            tools=tools,
+            carrier=Carrier(tools, self.committed, ports.clock, carried, on_commit=self._tell_commit),
+            committed=self.committed,
+            ledger=self.ledger,
+            loose=LooseFiles(tools, loose_seconds=settings.loose_seconds),
+            throughput=self.throughput,
+            urgency=self.urgency,
+            may_write=self.may_write,
+            health=self.health,
+            problems=self.problems,
+            clock=ports.clock,
+            nudge=self._nudge,
+        )
+        return Replicator(
+            ReplicatorSettings(settings.layout, settings.settle_seconds),
+            volume=ports.volume,
+            committed=self.committed,
+            examination=Examination(ports.volume, settle_seconds=settings.settle_seconds),
+            ledger=self.ledger,
+            dispatcher=dispatcher,
+            writers=Writers(ports.writer_watch, ports.trainer, ports.clock),
+            schedule=self.schedule,
+            urgency=self.urgency,
+            health=self.health,
+            problems=self.problems,
+            clock=ports.clock,
+            clock_offset=self.clock_offset,
+        )
+
+    def _build_drain(self) -> Drain:
+        return Drain(
+            DrainSettings(self.settings.signal, self.settings.signal_when),
+            monitor=self.monitor,
+            replication=self.replicator.view,
+            urgency=self.urgency,
+            watch=self.trainer_watch,
+            signals=self.signals,
+            announcements=self.ports.announcements,
+            clock=self.ports.clock,
+            throughput=lambda: self.throughput.estimate,
+            save_seconds=lambda: save_seconds(self.saves()),
+            lift_cap=self.lift_cap,
+            record=self._record,
+        )
+
+    def _nudge(self, name: str | None) -> None:
+        if name is None:
+            self.schedule.nudge()
+        else:
+            self.schedule.hint(name)
+
+    def _tell_commit(self, manifest: Manifest) -> None:
+        self.janitor.note_commit()
+        self.hooks.tell(
+            "on_commit",
+            {"name": manifest.name, "step": manifest.step, "generation": manifest.generation, "bytes": manifest.total_bytes},
+        )
+
+    def _tell_problem(self, problem: Problem) -> None:
+        payload = {"code": problem.code.value, "severity": problem.severity.value, "message": problem.message, "fix": problem.fix}
+        self.hooks.tell("on_problem", payload)
+
+    async def _record(self, status: InterruptionStatus) -> None:
+        if not self.may_write():
+            return
+        checkpoints = self.replicator.view.value.checkpoints
+        body = encode_record(status, version=self.settings.version, host=self.settings.host, checkpoints=checkpoints)
+        await write_record(self.ports.store, self.settings.keys, self.settings.host, status, body)

@@ -1,0 +1,218 @@
+"""The life of the daemon as nested scopes: the outermost starts first and dies last, and what is not essential can not take it down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import IntEnum
+from typing import Any
+
+import structlog
+
+from spotguard.core.claim import ClaimPhase
+from spotguard.core.notice import Instance
+from spotguard.ports.metadata_service import MetadataUnavailable
+from spotguard.ports.service_manager import ServiceManager
+from spotguard.services.replication_view import ReplicationView
+from spotguard.services.urgency import Urgency
+from spotguard.supervisor.guard import Guard
+from spotguard.supervisor.report import Report
+
+log = structlog.get_logger()
+
+_GUARDED_DELAYS = (1.0, 5.0, 30.0)
+_IDENTITY_SECONDS = 60.0
+_RELEASE_SECONDS = 5.0
+
+
+class End(IntEnum):
+    """How the daemon ends, as its exit status (DESIGN.md section 5)."""
+
+    DONE = 0
+    LEFT_UNSAVED = 6
+    FENCED = 7
+
+
+@asynccontextmanager
+async def running(work: Callable[[], Awaitable[Any]], name: str) -> AsyncIterator[None]:
+    """`work` runs beside the body; it is cancelled and awaited at the body's end, and its failure ends the body."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(_awaited(work), name=name)
+        yield
+        task.cancel()
+
+
+async def guarded(work: Callable[[], Awaitable[Any]], name: str) -> None:
+    """Run again after a crash, and give it up after the last delay: it is no reason to stop a drain."""
+    for delay in (*_GUARDED_DELAYS, None):
+        try:
+            await work()
+            return
+        except Exception as error:  # noqa: BLE001 - any bug of a service that is not essential ends here
+            log.error("service.crashed", service=name, error=f"{type(error).__name__}: {error}", given_up=delay is None)
+            if delay is None:
+                return
+            await asyncio.sleep(delay)
+
+
+class Life:
+    def __init__(
+        self,
+        guard: Guard,
+        report: Report,
+        service_manager: ServiceManager,
+        *,
+        edges: Callable[[], list[tuple[str, Callable[[], Awaitable[Any]]]]],
+    ) -> None:
+        """`edges` are what the assembly adds beside the services: the HTTP server, the change hints."""
+        self._guard = guard
+        self._report = report
+        self._service_manager = service_manager
+        self._edges = edges
+        self._stop = asyncio.Event()
+        self._abandon = asyncio.Event()
+
+    def stop(self) -> None:
+        """SIGTERM: flush and end. The second time: end now."""
+        (self._abandon if self._stop.is_set() else self._stop).set()
+
+    async def live(self) -> End:
+        """Guard the run until `stop`; returns the exit status, after everything that was started has ended."""
+        guard = self._guard
+        async with AsyncExitStack() as scopes:
+            for name, edge in self._edges():
+                await scopes.enter_async_context(running(_guarded(edge, name), name))
+            await scopes.enter_async_context(running(_guarded(guard.hooks.run, "hooks"), "hooks"))
+            await scopes.enter_async_context(running(_guarded(self._watchdog, "watchdog"), "watchdog"))
+            await scopes.enter_async_context(running(_guarded(self._identify, "identity"), "identity"))
+            await scopes.enter_async_context(running(guard.monitor.run, "interruption monitor"))
+            await scopes.enter_async_context(running(_guarded(guard.trainer_watch.run, "trainer watch"), "trainer watch"))
+            await scopes.enter_async_context(running(_guarded(guard.janitor.run, "janitor"), "janitor"))
+            await scopes.enter_async_context(running(guard.replicator.run, "replicator"))
+            await scopes.enter_async_context(running(_guarded(guard.advice.run, "advice"), "advice"))
+            await scopes.enter_async_context(running(guard.drain.run, "drain"))
+            if guard.settings.writes and guard.settings.claims:
+                await scopes.enter_async_context(running(self._hold_claim, "claim"))
+            self._service_manager.ready()
+            log.info("daemon.started", run=guard.settings.keys.url, watch_dir=guard.settings.watch_dir, version=guard.settings.version)
+            await self._stop.wait()
+            return await self._end()
+
+    async def _end(self) -> End:
+        guard = self._guard
+        self._service_manager.stopping()
+        if guard.claim.state.value.phase is ClaimPhase.FENCED:
+            return End.FENCED
+        self._report.stopping = True
+        began = guard.ports.clock.monotonic()
+        deadline = began + guard.settings.shutdown_grace_seconds
+        if (urgent := guard.urgency.value.deadline) is not None and urgent > began:
+            deadline = min(deadline, urgent)
+        log.info("daemon.stopping", grace_seconds=round(deadline - began, 1))
+        reason = guard.urgency.value.reason if guard.urgency.value.draining else "shutdown"
+        guard.urgency.publish(Urgency(reason=reason, deadline=deadline, flush_loose=True, full_scans_after=began))
+        guard.lift_cap(True)
+        done = await self._until_nothing_left(began, deadline)
+        return await self._conclude(done)
+
+    async def _until_nothing_left(self, began: float, deadline: float) -> bool:
+        def nothing_left(view: ReplicationView) -> bool:
+            return view.fully_observed_at >= began and view.nothing_left and self._loose_done(view, began)
+
+        guard = self._guard
+        if not guard.settings.writes:
+            return True
+        abandon = asyncio.ensure_future(self._abandon.wait())
+        flushed = asyncio.ensure_future(guard.replicator.view.until(nothing_left))
+        extend = asyncio.ensure_future(self._extend_timeout(deadline))
+        try:
+            left = max(0.0, deadline - guard.ports.clock.monotonic())
+            await asyncio.wait({abandon, flushed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            return flushed.done()
+        finally:
+            for task in (abandon, flushed, extend):
+                task.cancel()
+
+    @staticmethod
+    def _loose_done(view: ReplicationView, began: float) -> bool:
+        return view.loose_flushed_at >= began
+
+    async def _extend_timeout(self, deadline: float) -> None:
+        clock = self._guard.ports.clock
+        while clock.monotonic() < deadline:
+            self._service_manager.extend_timeout(min(30.0, deadline - clock.monotonic() + 5.0))
+            await asyncio.sleep(10)
+
+    async def _conclude(self, done: bool) -> End:
+        guard, view = self._guard, self._guard.replicator.view.value
+        if guard.settings.writes and guard.settings.claims:
+            try:
+                await asyncio.wait_for(guard.claim.release(), _RELEASE_SECONDS)
+            except TimeoutError:
+                log.warning("claim.not_released", reason="the store did not answer")
+        left = [*view.uncommitted, *view.being_written]
+        if done and not left:
+            log.info("daemon.stopped", left_unsaved=[])
+            return End.DONE
+        log.error("daemon.stopped", left_unsaved=left, loose_pending=view.loose_pending)
+        return End.LEFT_UNSAVED
+
+    async def _hold_claim(self) -> None:
+        """Claim, hold, and when a successor comes finish what there is, say so, and write no more."""
+        guard = self._guard
+        state = await guard.claim.acquire()
+        guard.schedule.nudge()
+        if state.phase is ClaimPhase.HELD:
+            log.info("claim.held", number=state.number)
+            state = await guard.claim.watch()
+        if state.phase is ClaimPhase.SUCCEEDED and not self._stop.is_set():
+            await self._finish_for_successor(state.finish_by)
+            await guard.claim.release()
+            log.error("daemon.fenced", successor=state.successor)
+
+    async def _finish_for_successor(self, finish_by: float | None) -> None:
+        guard = self._guard
+        began = guard.ports.clock.monotonic()
+        deadline = guard.urgency.value.deadline
+        if deadline is not None and deadline > began:
+            await guard.claim.announce_drain(deadline)
+            finish_by = deadline
+        guard.replicator.look_now()
+        left = max(0.0, (finish_by if finish_by is not None else began + 15.0) - began - 2.0)
+        try:
+            async with asyncio.timeout(left):
+                await guard.replicator.view.until(lambda view: view.fully_observed_at >= began and view.nothing_left)
+                if guard.urgency.value.draining:
+                    await guard.drain.view.until(lambda view: view.interruption is None or view.interruption.verdict is not None)
+        except TimeoutError:
+            log.warning("claim.unfinished", uncommitted=list(guard.replicator.view.value.uncommitted))
+
+    async def _identify(self) -> None:
+        metadata = self._guard.ports.metadata
+        while metadata is not None and self._report.instance == Instance():
+            try:
+                self._report.instance = await metadata.identity()
+            except MetadataUnavailable:
+                await asyncio.sleep(_IDENTITY_SECONDS)  # the monitor tells that the service can not be reached
+
+    async def _watchdog(self) -> None:
+        """Fed by the loop that matters: only while looks go on."""
+        seconds = self._service_manager.watchdog_seconds
+        while True:
+            await asyncio.sleep(min(seconds or 10.0, 10.0))
+            status = self._report.status()
+            self._service_manager.status(f"{status.state.value}: {status.backlog.checkpoints} checkpoints to send")
+            if seconds is not None:
+                self._service_manager.watchdog()
+
+
+def _guarded(work: Callable[[], Awaitable[Any]], name: str) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        await guarded(work, name)
+
+    return run
+
+
+async def _awaited(work: Callable[[], Awaitable[Any]]) -> None:
+    await work()

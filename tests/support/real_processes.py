@@ -1,0 +1,65 @@
+"""Real processes for tests: started, waited for by a line that they print, and gone when the test is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+TRAINER = """\
+import os, signal, sys
+
+def save(number, frame):
+    with open(sys.argv[1], "a") as file:
+        file.write(f"{os.getpid()} {signal.Signals(number).name}\\n")
+
+signal.signal(signal.SIGUSR1, save)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+"""Notes every SIGUSR1 in the file that is its first argument; any other signal ends it."""
+
+
+class RealProcesses:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._running: list[subprocess.Popen[str]] = []
+
+    def script(self, name: str, source: str) -> Path:
+        path = self.folder / name
+        path.write_text(source)
+        return path
+
+    def start(self, *command: str | Path, lines: int = 1, **options: object) -> tuple[subprocess.Popen[str], list[str]]:
+        """Start a command and wait for this many lines of its output. It has a group of its own, which goes with it."""
+        process = subprocess.Popen(  # type: ignore[call-overload]
+            [str(word) for word in command], stdout=subprocess.PIPE, text=True, start_new_session=True, **options
+        )
+        self._running.append(process)
+        return process, [process.stdout.readline().strip() for _ in range(lines)]
+
+    def python(self, *arguments: str | Path, lines: int = 1, **options: object) -> tuple[subprocess.Popen[str], list[str]]:
+        return self.start(sys.executable, *arguments, lines=lines, **options)
+
+    def end(self) -> None:
+        for process in self._running:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        self._running.clear()
+
+
+@contextmanager
+def real_processes(folder: Path) -> Iterator[RealProcesses]:
+    started = RealProcesses(folder)
+    try:
+        yield started
+    finally:
+        started.end()
