@@ -51,7 +51,8 @@ def _collect() -> dict[str, Key]:
     keys = {}
     for section, section_field in Config.model_fields.items():
         model = section_field.annotation
-        assert isinstance(model, type) and issubclass(model, BaseModel)
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
         for name, field in model.model_fields.items():
             kinds = _kinds(field.annotation)
             default = None if field.is_required() else field.get_default(call_default_factory=True)

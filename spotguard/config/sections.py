@@ -42,22 +42,26 @@ def _existing_layout(name: str) -> str:
 class Watch(Section):
     dir: AbsolutePath = Field(description="Watch root, made if missing. A relative path starts where the command is called.")
     layout: Annotated[Text, AfterValidator(_existing_layout)] = Field(
-        "auto", description="`auto` (picked per checkpoint) or one layout: " + ", ".join(f"`{name}`" for name in LAYOUT_NAMES[1:]) + "."
+        default="auto",
+        description="`auto` (picked per checkpoint) or one layout: " + ", ".join(f"`{name}`" for name in LAYOUT_NAMES[1:]) + ".",
     )
     exclude: Patterns = Field(
-        ALWAYS_EXCLUDED, description="gitignore-style patterns, added to the defaults; inside checkpoints too. `!pattern` takes one back."
+        default=ALWAYS_EXCLUDED,
+        description="gitignore-style patterns, added to the defaults; inside checkpoints too. `!pattern` takes one back.",
     )
-    settle_seconds: Number = Field(10, ge=0, description="How long a checkpoint without a marker must be quiet.")
+    settle_seconds: Number = Field(default=10, ge=0, description="How long a checkpoint without a marker must be quiet.")
     loose_seconds: Number = Field(
-        60,
+        default=60,
         ge=0,
         description="A loose file is sent at most this often, and again only if it grew by 10 % or an hour passed; "
         "always in a drain, after the checkpoints.",
     )
     rescan_seconds: Number = Field(
-        30, gt=0, description="Full scan (and at least 500 times its own CPU time apart); also at start and at a notice."
+        default=30, gt=0, description="Full scan (and at least 500 times its own CPU time apart); also at start and at a notice."
     )
-    follow_links: bool = Field(False, description="Whether links that lead out of the watch root are followed and stored as content.")
+    follow_links: bool = Field(
+        default=False, description="Whether links that lead out of the watch root are followed and stored as content."
+    )
 
     @field_validator("exclude")
     @classmethod
@@ -67,14 +71,16 @@ class Watch(Section):
 
 class Destination(Section):
     url: S3Url = Field(description="`s3://bucket/prefix`: one prefix is one run.")
-    region: Text | None = Field(None, description="From boto3 when not given; else found by asking the bucket.")
-    endpoint_url: HttpUrl | None = Field(None, description="Another S3 than AWS; means path style. From boto3 when not given.")
-    storage_class: Text | None = Field(None, description="The bucket's when not given.")
-    sse: Literal["AES256", "aws:kms"] | None = Field(None, description="`AES256` or `aws:kms`; the bucket's when not given.")
-    kms_key_id: Text | None = Field(None, description="The key for `aws:kms`; the bucket's when not given.")
-    keep_last: Whole | None = Field(None, ge=1, description="Retention per stage: keep the newest so many. All `keep_*` null: keep all.")
-    keep_every: Whole | None = Field(None, ge=1, description="Retention per stage: also keep each step divisible by this.")
-    keep_days: Number | None = Field(None, gt=0, description="Retention per stage: also keep what is younger than so many days.")
+    region: Text | None = Field(default=None, description="From boto3 when not given; else found by asking the bucket.")
+    endpoint_url: HttpUrl | None = Field(default=None, description="Another S3 than AWS; means path style. From boto3 when not given.")
+    storage_class: Text | None = Field(default=None, description="The bucket's when not given.")
+    sse: Literal["AES256", "aws:kms"] | None = Field(default=None, description="`AES256` or `aws:kms`; the bucket's when not given.")
+    kms_key_id: Text | None = Field(default=None, description="The key for `aws:kms`; the bucket's when not given.")
+    keep_last: Whole | None = Field(
+        default=None, ge=1, description="Retention per stage: keep the newest so many. All `keep_*` null: keep all."
+    )
+    keep_every: Whole | None = Field(default=None, ge=1, description="Retention per stage: also keep each step divisible by this.")
+    keep_days: Number | None = Field(default=None, gt=0, description="Retention per stage: also keep what is younger than so many days.")
 
     @field_validator("storage_class")
     @classmethod
@@ -101,14 +107,16 @@ class Destination(Section):
 
 class Upload(Section):
     part_size_mib: Whole = Field(
-        16,
+        default=16,
         ge=5,
         le=5120,
         description="Size of a part for files up to 16 GiB; then size/1000 up to 64 MiB, more only where 10,000 parts would not do. "
         "Parts in flight × part size is kept to 160 MiB.",
     )
-    concurrency: Whole = Field(8, ge=1, le=64, description="Parts in flight.")
-    max_megabits_per_second: Number | None = Field(None, gt=0, description="Cap on what all uploads together send; lifted while draining.")
+    concurrency: Whole = Field(default=8, ge=1, le=64, description="Parts in flight.")
+    max_megabits_per_second: Number | None = Field(
+        default=None, gt=0, description="Cap on what all uploads together send; lifted while draining."
+    )
 
     @property
     def part_size_bytes(self) -> int:
@@ -122,12 +130,12 @@ class Upload(Section):
 
 class Imds(Section):
     endpoint: HttpUrl = Field(
-        DEFAULT_METADATA_ENDPOINT,
+        default=DEFAULT_METADATA_ENDPOINT,
         description="The instance metadata service. `AWS_EC2_METADATA_SERVICE_ENDPOINT` is its default where that is set.",
     )
-    poll_seconds: Number = Field(5, gt=0, le=60, description="How often notices are asked for.")
+    poll_seconds: Number = Field(default=5, gt=0, le=60, description="How often notices are asked for.")
     mode: Literal["auto", "required", "off"] = Field(
-        "auto",
+        default="auto",
         description="`auto`: `required` on EC2 (DMI says so), else `off` with one line; an `endpoint` that is set means `required`, "
         "`AWS_EC2_METADATA_DISABLED=true` means `off`.",
     )
@@ -152,17 +160,24 @@ def _known_recipe(given: Any) -> None:
 
 
 class Trainer(Section):
-    pid_file: AbsolutePath | None = Field(None, description="Whom to signal: the process of this pid file. At most one target is given.")
-    process: Regex | None = Field(None, description="Whom to signal: processes whose command line this regular expression matches.")
-    systemd_unit: Text | None = Field(None, description="Whom to signal: the main PID of this unit.")
-    docker_container: Text | None = Field(None, description="Whom to signal: the first process of this container.")
-    signal: SignalName | None = Field(None, description="Sent at a notice (`SIGTERM`, `USR1`, …). None: nobody is signalled.")
-    signal_when: Literal["fits", "always"] = Field(
-        "fits", description="`always`: a save that cannot fit any more before the deadline is still asked for. Unmeasured counts as fits."
+    pid_file: AbsolutePath | None = Field(
+        default=None, description="Whom to signal: the process of this pid file. At most one target is given."
     )
-    checkpoint_signal: SignalName | None = Field(None, description="One after which the trainer saves and goes on (for a rebalance).")
-    notice_file: AbsolutePath | None = Field(None, description="Created with the notice as JSON, removed when it is withdrawn.")
-    recipe: Annotated[None, BeforeValidator(_known_recipe)] = Field(None, description="Sets target and signal for a framework, by name.")
+    process: Regex | None = Field(default=None, description="Whom to signal: processes whose command line this regular expression matches.")
+    systemd_unit: Text | None = Field(default=None, description="Whom to signal: the main PID of this unit.")
+    docker_container: Text | None = Field(default=None, description="Whom to signal: the first process of this container.")
+    signal: SignalName | None = Field(default=None, description="Sent at a notice (`SIGTERM`, `USR1`, …). None: nobody is signalled.")
+    signal_when: Literal["fits", "always"] = Field(
+        default="fits",
+        description="`always`: a save that cannot fit any more before the deadline is still asked for. Unmeasured counts as fits.",
+    )
+    checkpoint_signal: SignalName | None = Field(
+        default=None, description="One after which the trainer saves and goes on (for a rebalance)."
+    )
+    notice_file: AbsolutePath | None = Field(default=None, description="Created with the notice as JSON, removed when it is withdrawn.")
+    recipe: Annotated[None, BeforeValidator(_known_recipe)] = Field(
+        default=None, description="Sets target and signal for a framework, by name."
+    )
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -182,31 +197,33 @@ class Trainer(Section):
 
 
 class Hooks(Section):
-    on_notice: Command | None = Field(None, description="Command run when a notice is seen. The event is JSON on its standard input.")
-    on_safe: Command | None = Field(None, description="Command run once when it is safe to die: the trainer gone, or the deadline.")
-    on_unsafe: Command | None = Field(None, description="Command run when the deadline passed and something is not saved.")
-    on_commit: Command | None = Field(None, description="Command run after each commit.")
-    on_problem: Command | None = Field(None, description="Command run when a problem appears.")
-    on_finished: Command | None = Field(None, description="Command run when the training has finished and all is committed.")
+    on_notice: Command | None = Field(
+        default=None, description="Command run when a notice is seen. The event is JSON on its standard input."
+    )
+    on_safe: Command | None = Field(default=None, description="Command run once when it is safe to die: the trainer gone, or the deadline.")
+    on_unsafe: Command | None = Field(default=None, description="Command run when the deadline passed and something is not saved.")
+    on_commit: Command | None = Field(default=None, description="Command run after each commit.")
+    on_problem: Command | None = Field(default=None, description="Command run when a problem appears.")
+    on_finished: Command | None = Field(default=None, description="Command run when the training has finished and all is committed.")
 
 
 class Interruption(Section):
-    margin_seconds: Number = Field(5, ge=0, lt=120, description="Deadline = notice time - margin.")
+    margin_seconds: Number = Field(default=5, ge=0, lt=120, description="Deadline = notice time - margin.")
     on_rebalance: Literal["ignore", "checkpoint", "drain"] = Field(
-        "checkpoint", description="`ignore`, `checkpoint` (ask for one more, go on) or `drain`."
+        default="checkpoint", description="`ignore`, `checkpoint` (ask for one more, go on) or `drain`."
     )
-    scale_in_seconds: Number = Field(120, gt=0, description="Time from a scale-in to the deadline; it carries none itself.")
-    shutdown_grace_seconds: Number = Field(90, ge=0, description="How long SIGTERM may flush.")
+    scale_in_seconds: Number = Field(default=120, gt=0, description="Time from a scale-in to the deadline; it carries none itself.")
+    shutdown_grace_seconds: Number = Field(default=90, ge=0, description="How long SIGTERM may flush.")
 
 
 class Node(Section):
     rank: Whole = Field(
-        0,
+        default=0,
         ge=0,
         description="Default from `GROUP_RANK`, `NODE_RANK`, `SLURM_NODEID`. A rank above 0 restores and signals its trainer "
         "but never claims or writes.",
     )
-    count: Whole = Field(1, ge=1, description="Default from `GROUP_WORLD_SIZE`, `NNODES`, `SLURM_NNODES`.")
+    count: Whole = Field(default=1, ge=1, description="Default from `GROUP_WORLD_SIZE`, `NNODES`, `SLURM_NNODES`.")
 
     @model_validator(mode="after")
     def _rank_within_count(self) -> Node:
@@ -217,10 +234,10 @@ class Node(Section):
 
 class Http(Section):
     listen: Text | None = Field(
-        "127.0.0.1:9477", description="`HOST:PORT`, `unix:/path`, or null for none; a port that is taken is a problem, not the end."
+        default="127.0.0.1:9477", description="`HOST:PORT`, `unix:/path`, or null for none; a port that is taken is a problem, not the end."
     )
     token: SecretStr | None = Field(
-        None,
+        default=None,
         description="Needed for a non-loopback address; then every call but `/healthz` and `/readyz` needs `Authorization: Bearer`.",
     )
 
@@ -253,8 +270,8 @@ class Http(Section):
 
 class Log(Section):
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lambda v: v.lower() if isinstance(v, str) else v)] = (
-        Field("info", description="`debug`, `info`, `warning` or `error`.")
+        Field(default="info", description="`debug`, `info`, `warning` or `error`.")
     )
     format: Literal["auto", "console", "json"] = Field(
-        "auto", description="`auto`: console on a terminal, else JSON lines on standard error; or `console`, `json`."
+        default="auto", description="`auto`: console on a terminal, else JSON lines on standard error; or `console`, `json`."
     )

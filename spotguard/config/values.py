@@ -62,7 +62,7 @@ def _checked_http_url(url: str) -> str:
 def _as_path(value: Any, info: ValidationInfo) -> Path:
     """An absolute path: `~` is expanded, a relative one starts at the directory that the command was called in."""
     if not isinstance(value, str | Path):
-        raise ValueError("must be a path; quote it if it looks like a number")  # noqa: TRY004 - pydantic collects ValueError only
+        raise ValueError("must be a path; quote it if it looks like a number")
     checked_text(str(value))
     try:
         expanded = Path(value).expanduser()
@@ -103,7 +103,7 @@ def checked_token(text: Any) -> str:
 def _as_words(value: Any) -> Any:
     """A command is a list of words, so that no shell splits what a name with a space means."""
     if isinstance(value, str):
-        raise ValueError(f'must be a list of words, not one text; write ["sh", "-c", {_quoted(value)}]')  # noqa: TRY004 - see _as_path
+        raise ValueError(f'must be a list of words, not one text; write ["sh", "-c", {_quoted(value)}]')
     if isinstance(value, list | tuple) and (not value or value[0] == ""):
         raise ValueError('names no command; write for example ["/usr/local/bin/notify", "--urgent"]')
     return value
@@ -111,7 +111,7 @@ def _as_words(value: Any) -> Any:
 
 def _as_patterns(value: Any) -> Any:
     if isinstance(value, str):
-        raise ValueError(f"must be a list of patterns; write [{_quoted(value)}]")  # noqa: TRY004 - see _as_path
+        raise ValueError(f"must be a list of patterns; write [{_quoted(value)}]")
     return value
 
 

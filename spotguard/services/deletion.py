@@ -91,44 +91,51 @@ class Deletion:
 
         Raises MayNotRun, NotUnderstood or StoreError; what was not deleted by then stays. Cancelled: the same."""
         tools = self._tools
+        proven = await self._prove([key for key in candidates if is_data_key(tools.keys, key)], only_old=only_old)
         used = tools.used()
-        condemned = {key for key in candidates if is_data_key(tools.keys, key) and not used.has_key(key)}
+        condemned = {found.key for found in proven if not used.has_object(found.key, found.metadata)}
         self._condemned |= condemned
-        in_flight: set[str] = set()
+        unanswered: set[str] = set()
         try:
             survey = await tools.surveyor.look()
             if survey.foreign:
                 raise NotUnderstood(f"{survey.foreign[0]} is of another version: nothing is deleted beside it")
-            protected = InUse(tools.keys, survey.unreadable_names)
-            named = survey.named
-            waiting = sorted(key for key in condemned if key not in named and not protected.has_key(key))
+            named, protected = survey.named, InUse(tools.keys, survey.unreadable_names)
+            going = [
+                found
+                for found in proven
+                if found.key in condemned and found.key not in named and not protected.has_object(found.key, found.metadata)
+            ]
             deleted = Deleted()
-            for start in range(0, len(waiting), _BATCH):
-                found = await self._proven(waiting[start : start + _BATCH], protected, only_old=only_old)
-                deleted += await self._delete(found, in_flight)
+            for start in range(0, len(going), _BATCH):
+                deleted += await self._delete(going[start : start + _BATCH], unanswered)
             return deleted
         finally:
-            self._condemned -= condemned - in_flight
+            self._condemned -= condemned - unanswered
 
     async def delete_manifests(self, manifests: Sequence[str]) -> None:
         """Delete manifests by key. Raises MayNotRun, StoreError."""
         self._tools.insist()
         await self._tools.store.delete(manifests)
 
-    async def _proven(self, candidates: Sequence[str], protected: InUse, *, only_old: bool) -> list[ObjectFacts]:
-        answers = await asyncio.gather(*(self._facts(key) for key in candidates), return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
+    async def _prove(self, candidates: Sequence[str], *, only_old: bool) -> list[ObjectFacts]:
+        """Those that say themselves that they are ours, sorted by key. What they say does not change: nothing is ever overwritten."""
+        proven: list[ObjectFacts] = []
+        waiting = sorted(set(candidates))
+        for start in range(0, len(waiting), _BATCH):
+            answers = await asyncio.gather(*(self._facts(key) for key in waiting[start : start + _BATCH]), return_exceptions=True)
+            for answer in answers:
+                if isinstance(answer, BaseException):
+                    raise answer
+                if answer is not None and self._is_ours(answer, only_old=only_old):
+                    proven.append(answer)
+        return proven
+
+    def _is_ours(self, facts: ObjectFacts, *, only_old: bool) -> bool:
+        if not proves_ours(self._tools.keys, facts.key, facts.metadata):
+            return False
         now = self._tools.store_now()
-        return [
-            facts
-            for facts in answers
-            if isinstance(facts, ObjectFacts)
-            and proves_ours(self._tools.keys, facts.key, facts.metadata)
-            and not protected.has_object(facts.key, facts.metadata)
-            and (not only_old or (now is not None and old_enough(facts.modified, now)))
-        ]
+        return not only_old or (now is not None and old_enough(facts.modified, now))
 
     async def _facts(self, key: str) -> ObjectFacts | None:
         try:
@@ -136,16 +143,16 @@ class Deletion:
         except ObjectMissing:
             return None
 
-    async def _delete(self, found: Sequence[ObjectFacts], in_flight: set[str]) -> Deleted:
+    async def _delete(self, found: Sequence[ObjectFacts], unanswered: set[str]) -> Deleted:
         self._tools.insist()
-        used = self._tools.used()
+        used = self._tools.used()  # once more: whatever began to need it since is spared
         going = [facts for facts in found if not used.has_object(facts.key, facts.metadata)]
         if not going:
             return Deleted()
         keys = {facts.key for facts in going}
-        in_flight |= keys
+        unanswered |= keys
         await self._tools.store.delete(sorted(keys))
-        in_flight -= keys
+        unanswered -= keys
         for facts in going:
             log.debug("object.deleted", key=facts.key, size_bytes=facts.size)
         return Deleted(len(going), sum(facts.size for facts in going))

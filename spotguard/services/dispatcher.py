@@ -32,7 +32,6 @@ from spotguard.services.urgency import Urgency
 
 log = structlog.get_logger()
 
-_AT_ONCE_IN_A_DRAIN = 3
 _EARLY_RANK = 100_000
 _EARLY_QUIET_SECONDS = 1.0
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -44,6 +43,7 @@ class DispatchReport:
     does_not_fit: tuple[GivenUpName, ...]
     loose_pending: int
     loose_flushed_at: float
+    unreadable: tuple[str, ...]
 
 
 class Dispatcher:
@@ -110,7 +110,8 @@ class Dispatcher:
 
     def report(self, inventory: Inventory) -> DispatchReport:
         urgent = self._urgency.value.flush_loose
-        return DispatchReport(self._does_not_fit, len(self._loose.due(inventory.loose, urgent=urgent)), self._loose_flushed_at)
+        pending = len(self._loose.due(inventory.loose, urgent=urgent))
+        return DispatchReport(self._does_not_fit, pending, self._loose_flushed_at, tuple(sorted(self.unreadable)))
 
     def _decide(self) -> Plan:
         urgency = self._urgency.value
@@ -136,21 +137,32 @@ class Dispatcher:
             record.upload.let_go()
 
     def _start_whole(self, names: Iterable[str]) -> None:
+        """In peace one upload per stage, and what has begun is not stopped. In a drain the link belongs to the first in line."""
         now = self._clock.monotonic()
-        draining = self._urgency.value.draining
+        ready = [record for name in names if (record := self._ledger.get(name)) and record.recognised and record.retry_at <= now]
+        if self._urgency.value.draining:
+            ready = self._first_in_line(ready)
         busy = {record.stage for record in self._ledger if record.task is not None}
-        running = sum(record.task is not None for record in self._ledger)
-        for name in names:
-            record = self._ledger.get(name)
-            if record is None or record.task is not None or not record.recognised or record.retry_at > now:
-                continue
-            if running >= _AT_ONCE_IN_A_DRAIN if draining else record.stage in busy:
-                continue
-            record.task = self._spawn(self._carry(record))
-            busy.add(record.stage)
-            running += 1
+        for record in ready:
+            if record.task is None and (self._urgency.value.draining or record.stage not in busy):
+                record.task = self._spawn(self._carry(record))
+                busy.add(record.stage)
+
+    def _first_in_line(self, ready: list[Record]) -> list[Record]:
+        """Those up to the first that still has bytes to send; whoever comes after it stops, and goes on where it was later."""
+        sending = next((at for at, record in enumerate(ready) if _pending(record).bytes_left > 0), len(ready))
+        for record in ready[sending + 1 :]:
+            if record.task is not None:
+                record.task.cancel()
+        if sending < len(ready):
+            for record in self._ledger:
+                if record.early is not None and record is not ready[sending]:
+                    record.early.cancel()
+        return ready[: sending + 1]
 
     def _start_early(self, closed: set[str]) -> None:
+        if self._urgency.value.draining and any(record.is_pending for record in self._ledger):
+            return
         now = self._clock.monotonic()
         for record in self._ledger:
             if record.local is None or record.capture is not None or record.is_committed or not record.recognised or record.given_up:

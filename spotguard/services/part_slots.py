@@ -33,7 +33,7 @@ class PartSlots:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self._leave(size)
-            else:
+            elif entry in self._waiting:
                 self._waiting.remove(entry)
             raise
         try:

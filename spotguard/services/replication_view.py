@@ -46,6 +46,12 @@ class ReplicationView:
     """Monotonic: when the last pass began after which no loose file was due."""
     backlog_bytes: int = 0
     committed_any: bool = False
+    recognised: bool = False
+    """Whether the bucket has been asked about all that lies on disk."""
+    settling: tuple[str, ...] = ()
+    """Unfinished, but only because it has not been quiet for long enough."""
+    unreadable: tuple[str, ...] = ()
+    """Whole, but with files that may not be read."""
     last_commit: LastCommit | None = None
     saves: tuple[SaveTimes, ...] = ()
     """Of this daemon's commits, oldest first, the last twenty."""

@@ -88,9 +88,15 @@ class Replicator:
         """Look and act until cancelled. Uploads end with it; what they sent stays in the bucket."""
         async with asyncio.TaskGroup() as group:
             self._dispatcher.begin(group)
+            group.create_task(self._heed_urgency())
             while True:
                 await self._look(group)
                 await self._pause()
+
+    async def _heed_urgency(self) -> None:
+        while True:
+            await self._urgency.changed()
+            self._schedule.nudge()
 
     def look_now(self) -> None:
         """A full scan as soon as possible."""

@@ -10,6 +10,7 @@ _SHARE = 20
 _FULL_SHARE = 500
 """A full scan is this many times its own duration away from the one before."""
 DRAIN_SECONDS = 0.5
+_SCAN_ONLY_SECONDS = 5.0
 
 
 class ScanSchedule:
@@ -39,6 +40,11 @@ class ScanSchedule:
 
     def want_full(self) -> None:
         self._everything = True
+        self._wake.set()
+
+    def scan_only(self) -> None:
+        """There will be no hints: look at everything more often."""
+        self._rescan_seconds = min(self._rescan_seconds, _SCAN_ONLY_SECONDS)
         self._wake.set()
 
     def take(self, now: float) -> set[str] | None:

@@ -18,12 +18,15 @@ class StoreHealth:
         self._problems = problems
         self.status: Published[StoreStatus] = Published(StoreStatus())
         self._failures = 0
+        self.last_error: StoreError | None = None
+        """Of the last try; None when it was answered as it should be."""
 
     def answered(self) -> None:
         """A request was answered as it should be."""
         if self._failures:
             log.info("store.recovered", failures=self._failures)
         self._failures = 0
+        self.last_error = None
         self.status.publish(StoreStatus(reachable=True))
         self._problems.clear(ProblemCode.STORE_DENIED)
         self._problems.clear(ProblemCode.STORE_UNREACHABLE)
@@ -31,6 +34,7 @@ class StoreHealth:
     def failed(self, error: StoreError) -> None:
         """A request failed after its retries. Logged at the first failure and at every power of two."""
         self._failures += 1
+        self.last_error = error
         if self._failures & (self._failures - 1) == 0:
             log.warning("store.failed", failures=self._failures, error=str(error))
         if isinstance(error, StoreDenied | BucketMissing | StoreRejected):

@@ -39,6 +39,9 @@ def build_view(
         loose_flushed_at=dispatch.loose_flushed_at,
         backlog_bytes=sum(_left(record) for record in pending),
         committed_any=committed.any,
+        recognised=committed.known and all(record.recognised for record in records if record.local is not None),
+        settling=tuple(record.name for record in unfinished if _settles(record)),
+        unreadable=dispatch.unreadable,
         last_commit=_last_commit(records),
         saves=_saves(records),
     )
@@ -46,8 +49,11 @@ def build_view(
 
 def _is_being_written(record: Record, now: float, settle_seconds: float) -> bool:
     """A torn folder that nobody touches any more is not being written: waiting for it would be waiting for ever."""
-    waits = isinstance(record.assessment, Unfinished) and record.assessment.waits_only_for_quiet
-    return waits or record.quiet_seconds(now) < settle_seconds or record.early is not None
+    return _settles(record) or record.quiet_seconds(now) < settle_seconds or record.early is not None
+
+
+def _settles(record: Record) -> bool:
+    return isinstance(record.assessment, Unfinished) and record.assessment.waits_only_for_quiet
 
 
 def _left(record: Record) -> int:

@@ -45,6 +45,7 @@ from spotguard.services.throughput import Throughput
 from spotguard.services.trainer_signal import TrainerSignal
 from spotguard.services.trainer_watch import TrainerWatch
 from spotguard.services.urgency import Urgency
+from spotguard.services.vigil import Vigil
 from spotguard.services.writers import Writers
 
 
@@ -133,6 +134,17 @@ class Guard:
             announcements=ports.announcements,
             urgency=urgency,
             clock=clock,
+        )
+        self.vigil = Vigil(
+            volume=ports.volume,
+            view=self.replicator.view,
+            saves=self.saves,
+            throughput=lambda: self.throughput.estimate,
+            clock_offset=ports.store.clock_offset,
+            problems=self.problems,
+            clock=clock,
+            margin_seconds=settings.policy.margin_seconds,
+            watch_dir=settings.watch_dir,
         )
         self.problems.on_raise(self._tell_problem)
         self.lift_cap(False)

@@ -13,8 +13,10 @@ import structlog
 from spotguard.core.claim import ClaimPhase
 from spotguard.core.notice import Instance
 from spotguard.ports.metadata_service import MetadataUnavailable
+from spotguard.ports.object_store import StoreError
 from spotguard.ports.service_manager import ServiceManager
 from spotguard.services.replication_view import ReplicationView
+from spotguard.services.run_checks import probe_conditions, refuse_nested
 from spotguard.services.urgency import Urgency
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.report import Report
@@ -24,6 +26,7 @@ log = structlog.get_logger()
 _GUARDED_DELAYS = (1.0, 5.0, 30.0)
 _IDENTITY_SECONDS = 60.0
 _RELEASE_SECONDS = 5.0
+_CHECK_AGAIN_SECONDS = 5.0
 
 
 class End(IntEnum):
@@ -89,6 +92,7 @@ class Life:
             await scopes.enter_async_context(running(guard.monitor.run, "interruption monitor"))
             await scopes.enter_async_context(running(_guarded(guard.trainer_watch.run, "trainer watch"), "trainer watch"))
             await scopes.enter_async_context(running(_guarded(guard.janitor.run, "janitor"), "janitor"))
+            await scopes.enter_async_context(running(_guarded(guard.vigil.run, "vigil"), "vigil"))
             await scopes.enter_async_context(running(guard.replicator.run, "replicator"))
             await scopes.enter_async_context(running(_guarded(guard.advice.run, "advice"), "advice"))
             await scopes.enter_async_context(running(guard.drain.run, "drain"))
@@ -161,15 +165,29 @@ class Life:
     async def _hold_claim(self) -> None:
         """Claim, hold, and when a successor comes finish what there is, say so, and write no more."""
         guard = self._guard
+        await self._check_destination()
         state = await guard.claim.acquire()
         guard.schedule.nudge()
         if state.phase is ClaimPhase.HELD:
-            log.info("claim.held", number=state.number)
             state = await guard.claim.watch()
         if state.phase is ClaimPhase.SUCCEEDED and not self._stop.is_set():
             await self._finish_for_successor(state.finish_by)
             await guard.claim.release()
             log.error("daemon.fenced", successor=state.successor)
+
+    async def _check_destination(self) -> None:
+        """Before the first write: refuse a prefix that belongs to another run; ask whether conditions are heeded."""
+        guard = self._guard
+        while True:
+            try:
+                await refuse_nested(guard.ports.store, guard.settings.keys)
+                await probe_conditions(guard.ports.store, guard.settings.keys, guard.problems)
+            except StoreError as error:
+                guard.health.failed(error)
+                await asyncio.sleep(_CHECK_AGAIN_SECONDS)
+            else:
+                guard.health.answered()
+                return
 
     async def _finish_for_successor(self, finish_by: float | None) -> None:
         guard = self._guard

@@ -224,7 +224,7 @@ class TestRetention:
             await asyncio.sleep(60)
             run.commit("checkpoint-2")
             await a_janitor(run, RetentionRule(keep_last=1)).retain()
-            assert set(m.name for m in run.manifests().values()) == {"checkpoint-2"}
+            assert {m.name for m in run.manifests().values()} == {"checkpoint-2"}
             assert theirs in run.bucket.objects
 
         virtually(story())
@@ -272,6 +272,75 @@ class TestRetention:
                 with pytest.raises(MayNotRun):
                     await act()
             assert run.present == before
+
+        virtually(story())
+
+    def test_nothing_of_a_name_with_an_uncommitted_local_checkpoint_goes(self) -> None:
+        async def story() -> None:
+            run = RunInBucket()
+            run.commit("checkpoint-1")
+            await asyncio.sleep(60)
+            run.commit("checkpoint-2")
+            before = run.present
+            assert await a_janitor(run, RetentionRule(keep_last=1), in_use=["checkpoint-1"]).retain() == ()
+            assert run.present == before
+
+        virtually(story())
+
+    @pytest.mark.parametrize("after", range(5))
+    def test_what_a_commit_begins_to_use_meanwhile_is_not_deleted_under_it(self, after: int) -> None:
+        """The name of a group is not seen in its keys, only in their metadata."""
+
+        async def story() -> None:
+            run = RunInBucket()
+            rank = run.put("run/rank0.pt", KEYS.metadata("run/step-1"))
+            run.put_manifest(run.manifest("run/step-1", 1, [rank]))
+            await asyncio.sleep(60)
+            run.commit("run/step-2")
+            asked = 0
+
+            def in_use() -> list[str]:
+                nonlocal asked
+                asked += 1
+                return ["run/step-1"] if asked > after else []
+
+            janitor = Janitor(
+                MemoryStore(run.bucket),
+                MemoryTransfer(run.bucket),
+                KEYS,
+                run.clock,
+                RetentionRule(keep_last=1),
+                may_run=lambda: True,
+                in_use=in_use,
+            )
+            await janitor.retain()
+            assert (rank in run.bucket.objects) is (asked <= after)
+
+        virtually(story())
+
+    def test_what_is_in_use_is_not_condemned(self) -> None:
+        """Or its own upload would have to avoid the key it has chosen already."""
+
+        async def story() -> None:
+            run = RunInBucket()
+            run.commit("checkpoint-1")
+            await asyncio.sleep(60)
+            run.commit("checkpoint-2")
+            used: list[str] = []
+            seen: list[tuple[bool, bool]] = []
+
+            class Looks(MemoryStore):
+                async def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Any:
+                    seen.append(tuple(janitor.is_condemned(f"runs/1/checkpoint-1/f{n}") for n in (0, 1)))  # type: ignore[arg-type]
+                    used[:] = ["checkpoint-1/f0"]
+                    return await super().list(prefix, start_after=start_after, limit=limit)
+
+            janitor = a_janitor(run, RetentionRule(keep_last=1), in_use=used, store=Looks(run.bucket))
+            await janitor.retain()
+            assert seen == [(False, False), (False, True)]
+            assert "checkpoint-1/f0" in run.present
+            assert "checkpoint-1/f1" not in run.present
+            assert not janitor.is_condemned("runs/1/checkpoint-1/f1")
 
         virtually(story())
 

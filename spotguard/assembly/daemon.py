@@ -1,0 +1,142 @@
+"""Puts the daemon together and lets it live."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from spotguard.adapters.announcements import LocalAnnouncements
+from spotguard.adapters.connection import connect
+from spotguard.adapters.dmi import on_ec2
+from spotguard.adapters.http_server import serve_http
+from spotguard.adapters.imds import Imds
+from spotguard.adapters.inotify import change_hints
+from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.retrying import RetryingStore, RetryingTransfer, RetryPolicy
+from spotguard.adapters.service_manager import Systemd
+from spotguard.adapters.signal_journal import FileSignalJournal, journal_path
+from spotguard.adapters.system_clock import SystemClock
+from spotguard.adapters.trainers import trainer_for
+from spotguard.adapters.writer_watch import ProcWriterWatch
+from spotguard.assembly.settings import guard_settings, s3_settings, this_host
+from spotguard.config.models import Config
+from spotguard.core.problem import ProblemCode, Severity
+from spotguard.ports.metadata_service import MetadataService, MetadataUnavailable
+from spotguard.services.published import Published
+from spotguard.services.urgency import Urgency
+from spotguard.supervisor.control import Control
+from spotguard.supervisor.guard import Guard, Ports
+from spotguard.supervisor.life import Life
+from spotguard.supervisor.report import Report
+
+log = structlog.get_logger()
+
+_IDENTITY_SECONDS = 3.0
+
+
+async def run_daemon(config: Config) -> int:
+    """Guard the run until SIGTERM or SIGINT; returns the exit status. Raises NestedRun for a prefix that belongs to another run."""
+    async with assembled(config) as (guard, report):
+        edges: list[tuple[str, Callable[[], Awaitable[Any]]]] = [("change hints", lambda: _hint(guard, config))]
+        if config.http.listen is not None:
+            listen, control = config.http.listen, Control(guard, report)
+            edges.insert(0, ("http server", lambda: _serve(listen, control, config.http.token_text, guard)))
+        life = Life(guard, report, Systemd(os.environ), edges=lambda: edges)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, life.stop)
+        try:
+            return int(await life.live())
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def assembled(config: Config, *, claims: bool = True) -> AsyncIterator[tuple[Guard, Report]]:
+    """The daemon's services over real adapters; connections are closed at the end."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        metadata = await stack.enter_async_context(_metadata_service(config))
+        connection = await stack.enter_async_context(connect(s3_settings(config)))
+        urgency: Published[Urgency] = Published(Urgency())
+
+        def seconds_left() -> float | None:
+            deadline = urgency.value.deadline
+            left = None if deadline is None else deadline - clock.monotonic()
+            return left if left is not None and left > 0 else None  # past the deadline there is none any more
+
+        store = RetryingStore(connection.store, RetryPolicy(), seconds_left)
+        transfer = RetryingTransfer(connection.transfer, connection.store, RetryPolicy(), seconds_left)
+        ports = Ports(
+            store=store,
+            transfer=transfer,
+            volume=LocalVolume(config.watch.dir, exclude=config.watch.exclude, follow_links=config.watch.follow_links),
+            trainer=trainer_for(config.trainer),
+            announcements=LocalAnnouncements(notice_file=config.trainer.notice_file, hooks=_hook_commands(config)),
+            journal=FileSignalJournal(journal_path(os.environ)),
+            writer_watch=ProcWriterWatch(config.watch.dir),
+            clock=clock,
+            metadata=metadata,
+        )
+        settings = replace(guard_settings(config, this_host(await _instance_id(metadata))), claims=claims)
+        guard = Guard(ports, settings, urgency)
+        guard.throughput.retries_total = lambda: store.retries_total + transfer.retries_total
+        yield guard, Report(guard)
+
+
+@asynccontextmanager
+async def _metadata_service(config: Config) -> AsyncIterator[MetadataService | None]:
+    mode = config.imds.stated_mode
+    if mode == "auto":
+        mode = "required" if on_ec2() else "off"
+        if mode == "off":
+            log.info("metadata_service.off", reason="this is no EC2 instance (DMI): set imds.mode or imds.endpoint to change that")
+    if mode == "off":
+        yield None
+        return
+    async with Imds(config.imds.endpoint) as imds:
+        yield imds
+
+
+async def _instance_id(metadata: MetadataService | None) -> str | None:
+    """Who we are decides whose claims are ours; a service that is slow does not hold up the start."""
+    if metadata is None:
+        return None
+    try:
+        return (await asyncio.wait_for(metadata.identity(), _IDENTITY_SECONDS)).id
+    except (MetadataUnavailable, TimeoutError):
+        return None
+
+
+async def _hint(guard: Guard, config: Config) -> None:
+    def degraded(reason: str) -> None:
+        log.warning("change_hints.off", reason=reason, rescan_seconds=config.watch.rescan_seconds)
+        guard.schedule.scan_only()
+
+    async with change_hints(config.watch.dir, guard.schedule.hint, degraded):
+        await asyncio.Event().wait()
+
+
+async def _serve(listen: str, control: Control, token: str | None, guard: Guard) -> None:
+    def taken(reason: str) -> None:
+        fix = "set http.listen to a free address, or stop who holds it"
+        guard.problems.raise_(ProblemCode.PORT_TAKEN, reason, fix, Severity.WARNING)
+
+    def served() -> None:
+        guard.problems.clear(ProblemCode.PORT_TAKEN)
+        log.info("http.listening", listen=listen)
+
+    async with serve_http(listen, control, token, taken, on_served=served):
+        await asyncio.Event().wait()
+
+
+def _hook_commands(config: Config) -> dict[str, tuple[str, ...]]:
+    return {event: tuple(command) for event, command in config.hooks.model_dump().items() if command}
