@@ -15,7 +15,7 @@ from awscrt.checksums import crc64nvme
 
 from spotguard.adapters.disk_paths import TEMPORARY, flush_folder, in_thread, make_folders, nearest_folder, own_like, resolve, translated
 from spotguard.adapters.local_quarantine import move_aside
-from spotguard.adapters.local_stage import LocalStage, lock_folder
+from spotguard.adapters.local_stage import LocalStage, end_stage, lock_folder
 from spotguard.ports.placement import Lying, Move, PlacementRefused, Stage
 
 _CHUNK_BYTES = 8 << 20
@@ -35,12 +35,13 @@ class LocalPlacement:
     async def exclusive(self) -> AsyncIterator[None]:
         folder = self.absolute(TEMPORARY)
         path = os.path.join(folder, "restore.lock")
-        while (fd := await in_thread(lambda: self._try_lock(folder, path))) is None:
+        while (fd := await in_thread(lambda: self._try_lock(folder, path))) is None:  # noqa: ASYNC110 - another process holds it
             await asyncio.sleep(_LOCK_POLL_SECONDS)
         try:
             yield
         finally:
-            os.unlink(path)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
             os.close(fd)
             with suppress(OSError):
                 os.rmdir(folder)
@@ -130,7 +131,7 @@ class LocalPlacement:
                     _rename(os.path.join(stage.tree, move.staged) if move.staged else stage.tree, target)
                 for folder in {os.path.dirname(target) for target in targets.values()}:
                     flush_folder(folder)
-                stage.discard()
+                end_stage(stage, keep=False)
                 return went
 
         return await in_thread(work)
@@ -150,13 +151,13 @@ class LocalPlacement:
             await stage.create("file", 0)
             fd = await stage.open("file")
             try:
-                with translated(path):
-                    os.write(fd, content)
+                with translated(path), open(fd, "wb", closefd=False) as file:
+                    file.write(content)
             finally:
                 await stage.close("file", fd, durable=True)
             await in_thread(lambda: self._put_in_place(stage, path, mode, mtime_ns))
         finally:
-            stage.discard()
+            end_stage(stage, keep=False)
 
     def _put_in_place(self, stage: LocalStage, path: str, mode: int, mtime_ns: int | None) -> None:
         target, staged = resolve(self._root, path), os.path.join(stage.tree, "file")

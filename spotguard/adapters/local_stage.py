@@ -27,8 +27,8 @@ class LocalStage:
         make_folders(os.path.dirname(folder))
         with suppress(FileExistsError):
             os.mkdir(folder, _WORKING_MODE)
-        self._lock = lock_folder(folder)
-        if self._lock is None:
+        self.lock = lock_folder(folder)
+        if self.lock is None:
             raise PlacementRefused(f"{folder} is used by another restore")
         self.tree = os.path.join(folder, "tree")
         if not stat.S_ISDIR(_mode(self.tree)):
@@ -117,24 +117,8 @@ class LocalStage:
 
         await in_thread(work)
 
-    async def remove(self) -> None:
-        await in_thread(self.discard)
-
-    def discard(self) -> None:
-        """The blocking side of `remove`."""
-        if self._lock is None:
-            return
-        shutil.rmtree(self.folder_path, ignore_errors=True)
-        os.close(self._lock)
-        self._lock = None
-        with suppress(OSError):
-            os.rmdir(os.path.dirname(self.folder_path))
-
-    def let_go(self) -> None:
-        """Keep what is staged for a later restore, but hold nothing."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    async def end(self, *, keep: bool) -> None:
+        await in_thread(lambda: end_stage(self, keep=keep))
 
     def _at(self, path: str) -> str:
         return os.path.join(self.tree, path) if path else self.tree
@@ -146,6 +130,18 @@ class LocalStage:
             if not stat.S_ISDIR(_mode(current)):
                 remove_entry(current)
                 os.mkdir(current)
+
+
+def end_stage(stage: LocalStage, *, keep: bool) -> None:
+    """Let go of a stage; without `keep`, remove it and the temporary folder if that is empty then."""
+    if stage.lock is None:
+        return
+    if not keep:
+        shutil.rmtree(stage.folder_path, ignore_errors=True)
+    os.close(stage.lock)
+    stage.lock = None
+    with suppress(OSError):
+        os.rmdir(os.path.dirname(stage.folder_path))
 
 
 def reserve(fd: int, size: int) -> None:

@@ -77,6 +77,7 @@ _STATUSES: dict[int, type[StoreError]] = {
     429: StoreUnavailable,
     501: StoreRejected,
 }
+_CLOCK_FIX = "set the clock right: `chronyc makestep`, or start chrony or systemd-timesyncd"
 _FIXES: dict[str, str] = {
     "InvalidAccessKeyId": "check the access key: `aws sts get-caller-identity` must succeed",
     "InvalidObjectState": "the object is archived: restore it from Glacier first",
@@ -126,7 +127,7 @@ def error_of(refusal: Refusal, subject: Subject) -> StoreError:
     if code in WRONG_REGION or status == 301:
         return _elsewhere(elsewhere, subject, line)
     if code == "RequestTimeTooSkewed":
-        return StoreDenied(f"{line}: this machine's clock is off", "set the clock right: `chronyc makestep`, or start chrony or systemd-timesyncd")
+        return StoreDenied(f"{line}: this machine's clock is off", _CLOCK_FIX)
     if code.startswith("KMS."):
         return StoreDenied(line, "allow kms:GenerateDataKey and kms:Decrypt on the bucket's KMS key, and check that it is enabled")
     kind = _CODES.get(code) or _by_status(status)

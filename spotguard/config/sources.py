@@ -115,7 +115,12 @@ def _validated(given: Layer, mistakes: list[str], cwd: str) -> Config:
     try:
         config = Config.model_validate(nested, context={"cwd": cwd})
     except ValidationError as problems:
-        raise ConfigError([*mistakes, *describe(problems, given)]) from None
+        raise ConfigError([*mistakes, *describe(problems, given, _sections_in(mistakes))]) from None
     if mistakes:
         raise ConfigError(mistakes)
     return config
+
+
+def _sections_in(mistakes: Sequence[str]) -> frozenset[str]:
+    """The sections with a key that was not understood: that one of their keys is not set is probably the same mistake."""
+    return frozenset(section for section in SECTIONS if any(section in mistake.lower() for mistake in mistakes))

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo
 
-_BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]$")
+_BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")  # AWS wants 3 to 63 of fewer kinds; others do not
 _LONGEST_PREFIX_BYTES = 512
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NEVER_CAUGHT = {"SIGKILL", "SIGSTOP"}
@@ -31,7 +31,7 @@ def split_s3_url(url: str) -> tuple[str, str]:
     if not found or scheme.lower() != "s3":
         raise ValueError("must be of the form s3://bucket/prefix")
     bucket, _, prefix = rest.partition("/")
-    if not _BUCKET.match(bucket):
+    if not _BUCKET.fullmatch(bucket):
         raise ValueError(f"{bucket!r} is not the name of a bucket; write s3://bucket/prefix")
     prefix = prefix.removesuffix("/")
     segments = prefix.split("/") if prefix else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -28,9 +28,10 @@ _KINDS = {
 }
 
 
-def describe(problems: ValidationError, given: Mapping[str, Given]) -> list[str]:
-    """One line per mistake, in the order of the keys."""
-    return [line for problem in problems.errors(include_url=False) for line in _lines(problem, given)]
+def describe(problems: ValidationError, given: Mapping[str, Given], known_bad: Collection[str] = ()) -> list[str]:
+    """One line per mistake, in the order of the keys. Of `known_bad` sections it is not told that a key is not set."""
+    said = [p for p in problems.errors(include_url=False) if not (p["type"] == "missing" and p["loc"][0] in known_bad)]
+    return [line for problem in said for line in _lines(problem, given)]
 
 
 def line_for(key: str, value: object, source: Source, wrong: str) -> str:

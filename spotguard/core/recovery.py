@@ -46,7 +46,8 @@ def candidates(
 
     With `name` only that checkpoint, newest generation first; with `stage` only that stage. Of a tie the committed one goes first.
     """
-    every = [c for c in (*committed, *local) if _is_wanted(c.name, stage, name)]
+    all_of_them: list[Candidate] = [*committed, *local]
+    every = [c for c in all_of_them if _is_wanted(c.name, stage, name)]
     newest_first = sorted(every, key=lambda c: (c.order, isinstance(c, ManifestKey), c.name), reverse=True)
     if not newest_first:
         return ()
@@ -92,7 +93,8 @@ def loose_to_bring(
     """
     taken = set(companions)
     passed_over = [key.saved_at for key in newer if key.name != chosen and key.order > chosen_order]
-    bring, left = [], []
+    bring: list[LooseFile] = []
+    left: list[LooseFile] = []
     for path, file in sorted(index.items()):
         if path in taken:
             continue

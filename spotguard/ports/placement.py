@@ -81,8 +81,8 @@ class Stage(Protocol):
         """Set a file's permission bits, its owner (that of the folder it goes into, where we may) and its modification time."""
         ...
 
-    async def remove(self) -> None:
-        """Throw the stage away with all that is in it; idempotent."""
+    async def end(self, *, keep: bool) -> None:
+        """Let the stage go: thrown away, or with what is in it kept for a later restore of the same. Idempotent."""
         ...
 
 

@@ -103,8 +103,9 @@ class Dispatcher:
 
     def next_due(self) -> float | None:
         """When something that failed wants to be tried again (monotonic)."""
-        waiting = [record.retry_at for record in self._ledger if record.is_pending and record.task is None and record.retry_at > 0]
-        if self._loose_retry_at > self._clock.monotonic():
+        now = self._clock.monotonic()
+        waiting = [record.retry_at for record in self._ledger if record.is_pending and record.task is None and record.retry_at > now]
+        if self._loose_retry_at > now:
             waiting.append(self._loose_retry_at)
         return min(waiting, default=None)
 

@@ -75,7 +75,7 @@ class ScanSchedule:
         if draining:
             until = min(until, now + DRAIN_SECONDS)
         try:
-            async with asyncio.timeout(max(0.0, until - now)):
+            async with asyncio.timeout(max(_DEBOUNCE_SECONDS, until - now)):
                 await self._wake.wait()
         except TimeoutError:
             return

@@ -108,5 +108,6 @@ class Vigil:
         largest = max((checkpoint.bytes for checkpoint in self._view.value.checkpoints), default=0)
         free = await self._volume.free_bytes()
         low = largest > 0 and free < _DISK_LOW_FACTOR * largest
-        told = f"{free / 1e9:.1f} GB are free under {self._watch_dir}, the largest checkpoint has {largest / 1e9:.1f} GB"
-        self._set(ProblemCode.DISK_LOW, told if low else None, "delete old local checkpoints or have the trainer keep fewer (save_total_limit)")
+        told = f"{free / 1e9:.1f} GB are free under {self._watch_dir}, the largest checkpoint is {largest / 1e9:.1f} GB"
+        fix = "delete old local checkpoints or have the trainer keep fewer (save_total_limit)"
+        self._set(ProblemCode.DISK_LOW, told if low else None, fix)

@@ -339,12 +339,12 @@ def test_whatever_comes_deadlines_only_move_earlier_and_nothing_drains_without_a
 ) -> None:
     world = World(replace(POLICY, on_rebalance=on_rebalance), skew=skew)  # type: ignore[arg-type]
     sighted: set[NoticeKind] = set()
-    for after, told in polls:
+    for after, seen in polls:
+        told = seen and [(kind, 0 if seconds is None and kind in (K.TERMINATE, K.STOP) else seconds) for kind, seconds in seen]
         before = {track.interruption.id: track for track in world.watch.tracks}
         spot_seen_twice = told and sum(kind in (K.TERMINATE, K.STOP, K.HIBERNATE) for kind, _ in told) > 1
         if spot_seen_twice:
             continue  # the service has one document for the three
-        told = told and [(kind, 0 if seconds is None and kind in (K.TERMINATE, K.STOP) else seconds) for kind, seconds in told]
         sighted |= {kind for kind, _ in told or ()}
         world.blind(after) if told is None else world.poll(*told, after=after)
         current = world.watch.state.current

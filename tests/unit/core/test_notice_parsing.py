@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotguard.core.notice import NoticeKind
@@ -65,6 +65,7 @@ def test_no_bytes_break_a_parser(body: bytes) -> None:
             parse(body, SEEN)
 
 
+@settings(max_examples=30)
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)))
 def test_no_json_value_breaks_a_parser(value: object) -> None:
     body = json.dumps([{"State": value, "NotBefore": value, "EventId": value, "Code": value}, value]).encode()

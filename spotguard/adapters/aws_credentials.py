@@ -1,0 +1,65 @@
+"""The AWS credentials of this process, for boto3 and for the CRT alike, and how they are read again when they went stale."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import boto3
+import botocore.session
+from awscrt.auth import AwsCredentials, AwsCredentialsProvider
+from botocore.credentials import Credentials
+from botocore.exceptions import NoCredentialsError
+
+_REREAD_SECONDS = 5.0
+"""A wrong key must not make every request read the configuration again."""
+
+
+class AwsIdentity:
+    """One boto3 session and its credentials, made when they are first needed. Used by several threads.
+
+    `renew` starts over with a new session, since botocore reads static keys (environment, files) only once.
+    """
+
+    def __init__(self, metadata_endpoint: str | None = None) -> None:
+        self._metadata_endpoint = metadata_endpoint
+        self._lock = threading.Lock()
+        self._session: boto3.session.Session | None = None
+        self._made_at = 0.0
+        self.generation = 0
+        """Grows with each `renew`; what was made from an older session is stale."""
+
+    def session(self) -> boto3.session.Session:
+        """Raises NoCredentialsError where there are none (yet): asking again later looks again."""
+        with self._lock:
+            if self._session is None:
+                made = self._new_session()
+                if made.get_credentials() is None:
+                    raise NoCredentialsError
+                self._session, self._made_at = made, time.monotonic()
+            return self._session
+
+    def renew(self) -> bool:
+        """Forget the session, unless it is only seconds old; whether it was forgotten."""
+        with self._lock:
+            if self._session is None or time.monotonic() - self._made_at < _REREAD_SECONDS:
+                return False
+            self._session = None
+            self.generation += 1
+            return True
+
+    def crt_provider(self) -> AwsCredentialsProvider:
+        """Asks botocore at each signing, on a CRT thread: refreshed there when they are about to expire."""
+        return AwsCredentialsProvider.new_delegate(self._frozen)
+
+    def _frozen(self) -> AwsCredentials:
+        credentials: Credentials | Any = self.session().get_credentials()
+        frozen = credentials.get_frozen_credentials()
+        return AwsCredentials(frozen.access_key, frozen.secret_key, frozen.token)
+
+    def _new_session(self) -> boto3.session.Session:
+        core = botocore.session.Session()
+        if self._metadata_endpoint:
+            core.set_config_variable("ec2_metadata_service_endpoint", self._metadata_endpoint)
+        return boto3.session.Session(botocore_session=core)

@@ -1,0 +1,192 @@
+"""boto3's way to one bucket: finds the region, makes the clients when they are first needed, runs calls in threads.
+
+Nothing here needs the network before the first call. Every failure leaves as a port error; boto3 retries and follows
+redirects nowhere, because there is one retry layer and because the CRT would not follow.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from spotguard.adapters.aws_credentials import AwsIdentity
+from spotguard.adapters.daemon_threads import DaemonThreads
+from spotguard.adapters.s3_errors import STALE_CREDENTIALS, Subject
+from spotguard.adapters.s3_failures import from_botocore
+from spotguard.adapters.s3_settings import S3Settings
+from spotguard.adapters.store_clock import StoreClock
+
+_CONNECT_SECONDS = 5  # also bounds a stalled send (urllib3 keeps it on the socket)
+_READ_SECONDS = 20
+_PATIENT_READ_SECONDS = 90  # Complete answers 200 at once and may work for minutes, sending white space
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where requests go, as boto3 found it."""
+
+    region: str
+    endpoint: str
+    """Scheme, host and port, without the bucket."""
+    path_style: bool
+    ca_bundle: str | None
+    generation: int
+    """Of the credentials that it was made with."""
+
+    @property
+    def secure(self) -> bool:
+        return self.endpoint.startswith("https://")
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    route: Route
+    quick: Any
+    patient: Any
+
+
+class S3Access:
+    """Calls of boto3's S3 client on one bucket."""
+
+    def __init__(self, settings: S3Settings) -> None:
+        self.settings = settings
+        self.identity = AwsIdentity(settings.metadata_endpoint)
+        self.clock = StoreClock()
+        self._threads = DaemonThreads("spotguard-s3", settings.connections)
+        self._lock = threading.Lock()
+        self._opened: _Opened | None = None
+
+    def subject(self, verb: str, key: str = "") -> Subject:
+        return Subject(verb, self.settings.bucket, key)
+
+    async def call(self, operation: str, subject: Subject, *, patient: bool = False, **parameters: Any) -> dict[str, Any]:
+        """One request, `Bucket` added. Raises port errors. Cancelled: it may still arrive."""
+
+        def request() -> dict[str, Any]:
+            opened = self._open()
+            client = opened.patient if patient else opened.quick
+            answer: dict[str, Any] = getattr(client, operation)(Bucket=self.settings.bucket, **parameters)
+            body = answer.get("Body")
+            if body is not None:
+                with body:
+                    answer["Body"] = body.read(parameters_limit(answer))
+            return answer
+
+        try:
+            return await self._threads.run(request)
+        except (BotoCoreError, ClientError, OSError) as error:
+            self._note_stale(error)
+            raise from_botocore(error, subject) from error
+
+    async def route(self, subject: Subject) -> Route:
+        """Where the CRT must send requests. Raises port errors."""
+        opened = self._opened
+        if opened and opened.route.generation == self.identity.generation:
+            return opened.route
+        try:
+            return (await self._threads.run(self._open)).route
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise from_botocore(error, subject) from error
+
+    def note_refusal(self, code: str) -> None:
+        """Read the credentials again at the next request if this error code says that they are stale."""
+        if code in STALE_CREDENTIALS:
+            self.identity.renew()
+
+    def close(self) -> None:
+        """Close idle connections; calls under way end by themselves and are heard by nobody."""
+        busy = self._threads.close()
+        for thread in busy:
+            thread.join(0.2)
+        with self._lock:
+            self._shut()
+
+    def _note_stale(self, error: Exception) -> None:
+        if isinstance(error, ClientError):
+            self.note_refusal(str(error.response.get("Error", {}).get("Code")))
+
+    def _open(self) -> _Opened:
+        """In a thread."""
+        with self._lock:
+            if self._opened and self._opened.route.generation == self.identity.generation:
+                return self._opened
+            self._shut()
+            generation, session = self.identity.generation, self.identity.session()
+            region, found = self._client(session, None, _READ_SECONDS)
+            if region is None:
+                region = _region_of(found, self.settings.bucket)
+                found.close()
+                _, found = self._client(session, region, _READ_SECONDS)
+            _, patient = self._client(session, region, _PATIENT_READ_SECONDS)
+            custom = _is_custom(found.meta.endpoint_url)
+            bundle = session._session.get_config_variable("ca_bundle")  # boto3 has no public way to its configuration
+            path_style = custom or "." in self.settings.bucket
+            route = Route(region, found.meta.endpoint_url.rstrip("/"), path_style, bundle, generation)
+            self._opened = _Opened(route, found, patient)
+            return self._opened
+
+    def _client(self, session: Any, region: str | None, read_seconds: float) -> tuple[str | None, Any]:
+        """A client, and its region if that is known for sure."""
+        core: botocore.session.Session = session._session
+        known = region or self.settings.region or session.region_name
+        client = session.client("s3", region_name=known or "us-east-1", endpoint_url=self.settings.endpoint_url, config=self._config(core, read_seconds))
+        client.meta.events.register("before-call.s3", _stay)
+        client.meta.events.register("after-call.s3", self._note_date)
+        if not known and _is_custom(client.meta.endpoint_url):
+            known = "us-east-1"
+        return known, client
+
+    def _config(self, core: botocore.session.Session, read_seconds: float) -> Config:
+        given = self.settings.endpoint_url or core.get_config_variable("endpoint_url")
+        style = "path" if given or "." in self.settings.bucket else "auto"
+        return Config(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=read_seconds,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            tcp_keepalive=True,
+            max_pool_connections=self.settings.connections,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": style, "us_east_1_regional_endpoint": "regional"},
+        )
+
+    def _shut(self) -> None:
+        if self._opened:
+            self._opened.quick.close()
+            self._opened.patient.close()
+            self._opened = None
+
+    def _note_date(self, parsed: Any, **_: Any) -> None:
+        headers = (parsed or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        self.clock.observe({name.lower(): value for name, value in headers.items()})
+
+
+def parameters_limit(answer: dict[str, Any]) -> int:
+    return int(answer["ContentLength"])
+
+
+def _stay(params: dict[str, Any], **_: Any) -> None:
+    """Tell botocore's region redirector that it has been redirected already, so that a wrong region is an error."""
+    params["context"].setdefault("s3_redirect", {})["redirected"] = True
+
+
+def _is_custom(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    return ".amazonaws." not in f".{host}"
+
+
+def _region_of(client: Any, bucket: str) -> str:
+    """The bucket's region. S3 names it even to those it refuses. Raises ClientError where it does not."""
+    try:
+        answer = client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+        if "x-amz-bucket-region" not in answer["ResponseMetadata"].get("HTTPHeaders", {}):
+            raise
+    return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "us-east-1"))

@@ -1,0 +1,175 @@
+"""Brings objects into files that wait for them, in parts and in parallel, and proves every byte by its checksum."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from spotguard.core.checksum import encode_crc64
+from spotguard.ports.object_store import ObjectMissing, StoreRejected
+from spotguard.ports.part_transfer import PartTransfer, Slice
+from spotguard.ports.placement import NoSpace, PlacementFailed
+from spotguard.ports.progress import ProgressSink
+
+_ATTEMPTS = 2
+"""How often a file is fetched whose checksum is wrong: bits may flip on the way as well as in the store."""
+
+
+class DamagedObject(Exception):
+    """An object is not what its manifest says. `str()` names it."""
+
+
+class Destination(Protocol):
+    """Where the bytes of a file go."""
+
+    async def open(self, path: str) -> int: ...
+
+    async def close(self, path: str, fd: int, *, durable: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One file to bring."""
+
+    path: str
+    """At the destination."""
+    key: str
+    """Absolute in the bucket."""
+    size: int
+    crc64nvme: str
+    """As manifests write it."""
+
+
+@dataclass(slots=True)
+class _Underway:
+    """One file while its parts arrive; touched only from the event loop."""
+
+    what: Fetch
+    fd: int | None = None
+    waiting: int = 0
+    """Parts that have not arrived."""
+    sums: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Offset -> (CRC64NVME, size)."""
+    attempt: int = 1
+
+
+class PartFetcher:
+    def __init__(self, transfer: PartTransfer, *, part_bytes: int, concurrency: int) -> None:
+        self._transfer = transfer
+        self._part_bytes = part_bytes
+        self._concurrency = concurrency
+
+    async def fetch(self, files: Iterable[Fetch], destination: Destination, progress: ProgressSink, *, durable: bool = True) -> None:
+        """Bring these files. On return all of them are complete, verified and (if `durable`) flushed to the disk.
+
+        Raises DamagedObject for the first that is not what it should be, NoSpace, PlacementFailed, StoreError. Failed or cancelled:
+        files hold anything, no descriptor stays open."""
+        await _Course(self._transfer, self._part_bytes, list(files), destination, progress, durable=durable).run(self._concurrency)
+
+
+class _Course:
+    """One call of `fetch`: its parts in order, taken by a fixed number of workers, so that few files are open at a time."""
+
+    def __init__(
+        self,
+        transfer: PartTransfer,
+        part_bytes: int,
+        files: list[Fetch],
+        destination: Destination,
+        progress: ProgressSink,
+        *,
+        durable: bool,
+    ) -> None:
+        self._transfer = transfer
+        self._part_bytes = part_bytes
+        self._files = deque(_Underway(what) for what in files)
+        self._parts: deque[tuple[_Underway, int, int]] = deque()
+        self._open: list[_Underway] = []
+        self._destination = destination
+        self._progress = progress
+        self._durable = durable
+
+    async def run(self, workers: int) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._work())
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from failures
+        finally:
+            for file in list(self._open):
+                await asyncio.shield(self._close(file, durable=False))
+
+    async def _work(self) -> None:
+        while self._parts or self._files:
+            if not self._parts:
+                self._cut(self._files.popleft())
+                continue
+            file, offset, size = self._parts.popleft()
+            await self._bring(file, offset, size)
+            file.waiting -= 1
+            if file.waiting == 0:
+                await self._settle(file)
+
+    def _cut(self, file: _Underway) -> None:
+        """Queue the parts of a file. An empty one has none: there is nothing to ask for."""
+        size = file.what.size
+        if size == 0:
+            _refuse_difference(file.what, encode_crc64(0))
+            return
+        offsets = range(0, size, self._part_bytes)
+        file.waiting, file.sums = len(offsets), {}
+        self._parts.extend((file, offset, min(self._part_bytes, size - offset)) for offset in offsets)
+
+    async def _bring(self, file: _Underway, offset: int, size: int) -> None:
+        what = file.what
+        if file.fd is None:
+            file.fd = await self._destination.open(what.path)
+            self._open.append(file)
+        try:
+            crc = await self._transfer.fetch(what.key, Slice(file.fd, offset, size), progress=self._progress.advance)
+        except ObjectMissing as error:
+            raise DamagedObject(f"the object {what.key} is missing") from error
+        except StoreRejected as error:
+            raise DamagedObject(f"the object {what.key} can not be read: {error}") from error
+        except OSError as error:
+            raise _in_words(what.path, error) from error
+        file.sums[offset] = (crc, size)
+
+    async def _settle(self, file: _Underway) -> None:
+        whole = self._transfer.combine([file.sums[offset] for offset in sorted(file.sums)])
+        if encode_crc64(whole) != file.what.crc64nvme and file.attempt < _ATTEMPTS:
+            file.attempt += 1
+            self._progress.advance(-file.what.size)
+            self._cut(file)
+            return
+        _refuse_difference(file.what, encode_crc64(whole))
+        await self._close(file, durable=self._durable)
+
+    async def _close(self, file: _Underway, *, durable: bool) -> None:
+        fd, file.fd = file.fd, None
+        if fd is not None:
+            self._open.remove(file)
+            await self._destination.close(file.what.path, fd, durable=durable)
+
+
+def _refuse_difference(what: Fetch, crc64nvme: str) -> None:
+    if crc64nvme != what.crc64nvme:
+        raise DamagedObject(f"the object {what.key} is damaged: its checksum is {crc64nvme}, not {what.crc64nvme}")
+
+
+def _in_words(path: str, error: OSError) -> PlacementFailed:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(f"the disk is full while writing {path}: free some space, or restore to another disk with --to")
+    return PlacementFailed(f"{path}: {error.strerror or error}")
+
+
+def _first(failures: BaseExceptionGroup) -> BaseException:
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure

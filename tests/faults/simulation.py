@@ -1,0 +1,173 @@
+"""A seeded run of the whole: a trainer that saves and rotates, daemons that are killed, a store that fails, an interruption, a restore.
+
+Everything happens on virtual time over the fakes of `tests/support`. One seed is one story, the same each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from awscrt.checksums import crc64nvme
+
+from spotguard.core.checksum import encode_crc64
+from spotguard.core.manifest import Manifest, decode
+from spotguard.core.notice import NoticeKind
+from spotguard.core.run_keys import newest_first
+from spotguard.ports.trainer import TrainerProcess
+from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
+from tests.support.machine import KEYS, Machine, hf_files
+from tests.support.memory_metadata import MemoryMetadataService
+from tests.support.memory_store import Link, MemoryBucket, MemoryStore, MemoryTransfer
+from tests.support.memory_trainer import MemoryJournal, MemoryTrainer
+from tests.support.memory_volume import MemoryVolume
+from tests.support.virtual_time import VirtualClock
+
+
+@dataclass
+class Told:
+    """What came of one story."""
+
+    verdict: str | None = None
+    kills: int = 0
+    faults: int = 0
+    finished: list[int] = field(default_factory=list)
+    """Steps that the trainer finished writing, in order."""
+    newest_restorable: int | None = None
+    broken: list[str] = field(default_factory=list)
+    """Promise 1, where it does not hold."""
+
+
+class Story:
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.clock = VirtualClock()
+        self.bucket = MemoryBucket(self.clock)
+        self.disk = MemoryVolume(self.clock)
+        self.imds = MemoryMetadataService(self.clock.wall)
+        self.trainer = MemoryTrainer()
+        self.journal = MemoryJournal()
+        self.link = Link(self.rng.choice([200_000, 1_000_000, 20_000_000]))
+        self.process: TrainerProcess | None = None
+        self.written: dict[str, Mapping[str, bytes]] = {}
+        self.told = Told()
+        self.stop_training = asyncio.Event()
+        self.step = 0
+
+    async def run(self) -> Told:
+        self.process = self.trainer.start()
+        self.trainer.on_signal = lambda *_: self.stop_training.set()
+        training = asyncio.ensure_future(self._train())
+        await self._guarded_life()
+        await training
+        self._judge()
+        return self.told
+
+    # the trainer
+
+    async def _train(self) -> None:
+        keep = self.rng.choice([1, 2, 3])
+        size = self.rng.choice([20_000, 200_000, 2_000_000])
+        kept: list[int] = []
+        while not self.stop_training.is_set():
+            try:
+                async with asyncio.timeout(self.rng.uniform(2, 40)):
+                    await self.stop_training.wait()
+            except TimeoutError:
+                pass
+            self.step += 10
+            await self._save(self.step, size)
+            kept.append(self.step)
+            while len(kept) > keep:
+                self.disk.delete(f"checkpoint-{kept.pop(0)}")
+        assert self.process is not None
+        self.trainer.exit(self.process)
+
+    async def _save(self, step: int, size: int) -> None:
+        name = f"checkpoint-{step}"
+        files = hf_files(step, weights=self.rng.randbytes(min(size, 4096)) * max(1, size // 4096))
+        self.written[name] = files
+        for path, content in files.items():
+            half = content[: len(content) // 2]
+            self.disk.write(f"{name}/{path}", half)
+            await asyncio.sleep(self.rng.uniform(0, 0.4))
+            self.disk.write(f"{name}/{path}", content)
+            if self.rng.random() < 0.5 and self.machine is not None:
+                self.machine.guard.schedule.hint(f"{name}/{path}", True)
+            await asyncio.sleep(self.rng.uniform(0, 0.4))
+        self.told.finished.append(step)
+
+    machine: Machine | None = None
+
+    # the daemon
+
+    async def _guarded_life(self) -> None:
+        notice_at = self.rng.uniform(60, 300)
+        kills = sorted(self.rng.uniform(1, notice_at + 60) for _ in range(self.rng.choice([0, 1, 2])))
+        announced = False
+        while True:
+            self.machine = self._boot()
+            async with self.machine.on() as daemon:
+                end = notice_at + 125
+                now = self.clock.monotonic()
+                if not announced and (not kills or kills[0] >= notice_at):
+                    await asyncio.sleep(max(0.0, notice_at - now))
+                    self.imds.give(NoticeKind.TERMINATE, seconds=120)
+                    announced = True
+                if kills:
+                    await asyncio.sleep(max(0.0, kills.pop(0) - self.clock.monotonic()))
+                    self.told.kills += 1
+                    continue
+                await asyncio.sleep(max(0.0, end - self.clock.monotonic()))
+                assert not daemon.done(), daemon.exception()
+                interruption = self.machine.guard.drain.view.value.interruption
+                self.told.verdict = interruption.verdict if interruption else None
+                return
+
+    def _boot(self) -> Machine:
+        faults = Faults(self.rng, {Fault.UNAVAILABLE: 0.05, Fault.LOST_ANSWER: 0.05})
+        self.faults = faults
+        return Machine(
+            self.bucket,
+            clock=self.clock,
+            disk=self.disk,
+            metadata=self.imds,
+            trainer=self.trainer,
+            journal=self.journal,
+            link=self.link,
+            store=FaultyStore(MemoryStore(self.bucket, self.clock), faults),
+            transfer=FaultyTransfer(MemoryTransfer(self.bucket, self.link), faults),
+            signal="SIGUSR1",
+        )
+
+    # the judgement
+
+    def _judge(self) -> None:
+        manifests: dict[str, Manifest] = {}
+        for key, stored in self.bucket.objects.items():
+            parsed = KEYS.parse_manifest(key)
+            if parsed is None:
+                continue
+            manifest = decode(stored.body)
+            manifests[key] = manifest
+            self.told.broken += self._faults_of(manifest)
+        newest = newest_first([parsed for key in manifests if (parsed := KEYS.parse_manifest(key))])
+        self.told.newest_restorable = manifests[newest[0].key].step if newest else None
+
+    def _faults_of(self, manifest: Manifest) -> list[str]:
+        wrong = []
+        truth = self.written[manifest.name]
+        if {file.path for file in manifest.files} != set(truth):
+            wrong.append(f"{manifest.name}: files {sorted(f.path for f in manifest.files)}")
+        for file in manifest.files:
+            stored = self.bucket.objects.get(KEYS.absolute(file.key))
+            if stored is None or stored.body != truth.get(file.path) or encode_crc64(crc64nvme(stored.body)) != file.crc64nvme:
+                wrong.append(f"{manifest.name}/{file.path}: not what the trainer wrote")
+        return wrong
+
+
+def describe(told: Told) -> str:
+    return json.dumps(told.__dict__)

@@ -1,0 +1,39 @@
+"""Many seeded stories. Promise 1 holds in each, and `safe` implies that the newest checkpoint restores."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.faults.simulation import Story, Told, describe
+from tests.support.virtual_time import run_virtual
+
+SEEDS = int(os.environ.get("SPOTGUARD_SIMULATIONS", "150"))
+BATCHES = 10
+
+
+def play(seed: int) -> Told:
+    async def main() -> Told:
+        return await Story(seed).run()
+
+    return run_virtual(main())
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_no_story_breaks_a_promise(batch: int) -> None:
+    for seed in range(batch, SEEDS, BATCHES):
+        told = play(seed)
+        assert not told.broken, f"seed {seed}: {told.broken}"
+        if told.verdict == "safe":
+            assert told.newest_restorable == told.finished[-1], f"seed {seed}: {describe(told)}"
+
+
+@pytest.mark.timeout(300)
+def test_the_stories_contain_what_they_are_about() -> None:
+    """Kills, safe verdicts and more than one save happen in the first seeds, so that the test above tests something."""
+    stories = [play(seed) for seed in range(30)]
+    assert sum(told.kills for told in stories) > 10
+    assert sum(told.verdict == "safe" for told in stories) >= 20
+    assert sum(len(told.finished) > 3 for told in stories) > 15
