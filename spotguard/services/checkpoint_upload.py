@@ -73,6 +73,11 @@ class CheckpointUpload:
         """Bytes that went over the wire for this name; a reused object counts nothing."""
         self.bytes_reused = 0
 
+    @property
+    def holds(self) -> bool:
+        """Whether files are held open."""
+        return bool(self._held)
+
     def uploaded_bytes(self, files: Sequence[LocalFile]) -> int:
         """How much of these contents is in the bucket or has gone, for display."""
         done = sum(file.stat.size for file in files if self._is_sent(file))

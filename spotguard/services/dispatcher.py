@@ -101,6 +101,14 @@ class Dispatcher:
         self._start_early(closed)
         self._start_loose(inventory)
 
+    def let_go(self, record: Record, why: str) -> None:
+        """Stop sending it and close its files. They are closed once nothing reads them any more."""
+        vanish(record, why)
+        if record.task is not None:
+            record.task.cancel()
+        elif record.upload is not None:
+            record.upload.let_go()
+
     def next_due(self) -> float | None:
         """When something that failed wants to be tried again (monotonic)."""
         now = self._clock.monotonic()

@@ -67,8 +67,9 @@ class EarlierClaims:
         claimed, host = self._find(claim.number, "", listing), claim.host
         if claimed is None or host is None:
             return False
-        endings = tuple(f"-{quote(name, safe='')}.json" for name in (host.instance_id, host.hostname) if name)
-        of_host = [record for record in records if record.key.endswith(endings) and record.modified >= claimed.modified]
+        names = {f"{quote(name, safe='')}.json" for name in (host.instance_id, host.hostname) if name}
+        tail = len(self._keys.interruptions) + len("20261123T200000Z-")
+        of_host = [record for record in records if record.key[tail:] in names and record.modified >= claimed.modified]
         newest = max(of_host, key=lambda record: (record.modified, record.key), default=None)
         return newest is not None and has_verdict(await self._read(newest.key))
 

@@ -35,6 +35,7 @@ from spotguard.services.writers import Writers
 log = structlog.get_logger()
 
 _RECOGNISE_AGAIN_SECONDS = 2.0
+_SPACE_FACTOR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class Replicator:
         self._ledger.see(inventory.checkpoints, now=began, wall_ns=wall_ns)
         self._recognise(group)
         await self._assess_all()
+        await self._give_space_back()
         self._dispatcher.dispatch(inventory, self._schedule.take_closed())
         self._publish(began, inventory)
 
@@ -199,6 +201,15 @@ class Replicator:
         capture = await self._examination.capture(local, whole, others=others, offset_seconds=offset)
         record.capture = capture
         log.info("checkpoint.completed", name=record.name, by=whole.by.value, files=len(local.files), size_bytes=local.total_bytes)
+
+    async def _give_space_back(self) -> None:
+        """What the trainer deleted still fills its disk as long as we hold it: let go before that hurts."""
+        held = [record for record in self._ledger if record.local is None and record.upload is not None and record.upload.holds]
+        if held:
+            free = await self._volume.free_bytes()
+            for record in held:
+                if record.capture is not None and free < _SPACE_FACTOR * record.capture.checkpoint.total_bytes:
+                    self._dispatcher.let_go(record, "deleted from disk, and its space was needed before it could be sent")
 
     def _fail(self, record: Record, why: str) -> None:
         if record.failed is None:

@@ -17,6 +17,7 @@ from spotguard.core.checksum import encode_crc64
 from spotguard.core.manifest import Manifest, decode
 from spotguard.core.notice import NoticeKind
 from spotguard.core.run_keys import newest_first
+from spotguard.core.status import DaemonState
 from spotguard.ports.trainer import TrainerProcess
 from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
 from tests.support.machine import KEYS, Machine, hf_files
@@ -42,6 +43,9 @@ class Told:
 
 
 class Story:
+    dies_at_safe = False
+    """Whether the machine goes the moment it is called safe, instead of at its deadline."""
+
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
@@ -52,8 +56,10 @@ class Story:
         self.journal = MemoryJournal()
         self.link = Link(self.rng.choice([200_000, 1_000_000, 20_000_000]))
         self.process: TrainerProcess | None = None
-        self.written: dict[str, Mapping[str, bytes]] = {}
+        self.written: dict[str, list[Mapping[str, bytes]]] = {}
+        """By name, every content that the trainer has finished or begun, in order."""
         self.told = Told()
+        self.finished: list[int] = []
         self.stop_training = asyncio.Event()
         self.step = 0
 
@@ -62,8 +68,8 @@ class Story:
         self.trainer.on_signal = lambda *_: self.stop_training.set()
         training = asyncio.ensure_future(self._train())
         await self._guarded_life()
+        self._judge()  # the machine is gone now; what the trainer finished later would be another machine's
         await training
-        self._judge()
         return self.told
 
     # the trainer
@@ -78,9 +84,10 @@ class Story:
                     await self.stop_training.wait()
             except TimeoutError:
                 pass
-            self.step += 10
+            if not (kept and self.rng.random() < 0.15):  # else the same step is saved again, with other content
+                self.step += 10
+                kept.append(self.step)
             await self._save(self.step, size)
-            kept.append(self.step)
             while len(kept) > keep:
                 self.disk.delete(f"checkpoint-{kept.pop(0)}")
         assert self.process is not None
@@ -88,8 +95,8 @@ class Story:
 
     async def _save(self, step: int, size: int) -> None:
         name = f"checkpoint-{step}"
-        files = hf_files(step, weights=self.rng.randbytes(min(size, 4096)) * max(1, size // 4096))
-        self.written[name] = files
+        files = hf_files(step, weights=self.rng.randbytes(min(size, 4096)) * max(1, size // 4096), salt=self.rng.randrange(10**9))
+        self.written.setdefault(name, []).append(files)
         for path, content in files.items():
             half = content[: len(content) // 2]
             self.disk.write(f"{name}/{path}", half)
@@ -98,7 +105,7 @@ class Story:
             if self.rng.random() < 0.5 and self.machine is not None:
                 self.machine.guard.schedule.hint(f"{name}/{path}", True)
             await asyncio.sleep(self.rng.uniform(0, 0.4))
-        self.told.finished.append(step)
+        self.finished.append(step)
 
     machine: Machine | None = None
 
@@ -121,11 +128,22 @@ class Story:
                     await asyncio.sleep(max(0.0, kills.pop(0) - self.clock.monotonic()))
                     self.told.kills += 1
                     continue
-                await asyncio.sleep(max(0.0, end - self.clock.monotonic()))
+                await self._until(end)
                 assert not daemon.done(), daemon.exception()
                 interruption = self.machine.guard.drain.view.value.interruption
                 self.told.verdict = interruption.verdict if interruption else None
                 return
+
+    async def _until(self, end: float) -> None:
+        assert self.machine is not None
+        try:
+            async with asyncio.timeout(max(0.0, end - self.clock.monotonic())):
+                if self.dies_at_safe:
+                    await self.machine.guard.drain.view.until(lambda view: view.state is DaemonState.SAFE)
+                else:
+                    await asyncio.Event().wait()
+        except TimeoutError:
+            return
 
     def _boot(self) -> Machine:
         faults = Faults(self.rng, {Fault.UNAVAILABLE: 0.05, Fault.LOST_ANSWER: 0.05})
@@ -155,18 +173,19 @@ class Story:
             manifests[key] = manifest
             self.told.broken += self._faults_of(manifest)
         newest = newest_first([parsed for key in manifests if (parsed := KEYS.parse_manifest(key))])
+        self.told.finished = list(self.finished)
         self.told.newest_restorable = manifests[newest[0].key].step if newest else None
 
     def _faults_of(self, manifest: Manifest) -> list[str]:
-        wrong = []
-        truth = self.written[manifest.name]
-        if {file.path for file in manifest.files} != set(truth):
-            wrong.append(f"{manifest.name}: files {sorted(f.path for f in manifest.files)}")
+        restored = {}
         for file in manifest.files:
             stored = self.bucket.objects.get(KEYS.absolute(file.key))
-            if stored is None or stored.body != truth.get(file.path) or encode_crc64(crc64nvme(stored.body)) != file.crc64nvme:
-                wrong.append(f"{manifest.name}/{file.path}: not what the trainer wrote")
-        return wrong
+            if stored is None or encode_crc64(crc64nvme(stored.body)) != file.crc64nvme or len(stored.body) != file.size:
+                return [f"{manifest.name}/{file.path}: missing or not what the manifest says"]
+            restored[file.path] = stored.body
+        if restored not in self.written[manifest.name]:
+            return [f"{manifest.name} generation {manifest.generation}: a mixture that the trainer never wrote"]
+        return []
 
 
 def describe(told: Told) -> str:

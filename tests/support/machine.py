@@ -102,16 +102,18 @@ def manifests_in(bucket: MemoryBucket, keys: RunKeys = KEYS) -> dict[str, dict[s
     return {key: json.loads(stored.body) for key, stored in sorted(bucket.objects.items()) if key.startswith(keys.manifests)}
 
 
-def hf_files(step: int, *, weights: bytes = b"", size: int = 4000) -> dict[str, bytes]:
-    """What the Trainer of Hugging Face writes, in its order, in bytes that pass the structural checks."""
+def hf_files(step: int, *, weights: bytes = b"", size: int = 4000, salt: int = 0) -> dict[str, bytes]:
+    """What the Trainer of Hugging Face writes, in its order, in bytes that pass the structural checks.
+
+    `salt` tells two saves of the same step apart, in every file but the constant ones."""
     return {
         "config.json": b"{}",
         "model.safetensors": safetensors(weights or bytes([step % 251]) * size),
         "training_args.bin": torch_zip(b"args"),
-        "optimizer.pt": torch_zip(b"optimizer %d" % step),
-        "scheduler.pt": torch_zip(b"scheduler %d" % step),
-        "rng_state.pth": torch_zip(b"rng %d" % step),
-        "trainer_state.json": json.dumps({"global_step": step}).encode(),
+        "optimizer.pt": torch_zip(b"optimizer %d %09d" % (step, salt)),
+        "scheduler.pt": torch_zip(b"scheduler %d %09d" % (step, salt)),
+        "rng_state.pth": torch_zip(b"rng %d %09d" % (step, salt)),
+        "trainer_state.json": json.dumps({"global_step": step, "salt": salt}).encode(),
     }
 
 

@@ -6,6 +6,7 @@ import asyncio
 
 from tests.support.machine import KEYS, Machine, hf_files, save_hf, torch_zip
 from tests.support.memory_store import Link, MemoryBucket
+from tests.support.memory_volume import MemoryVolume
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 
@@ -138,6 +139,24 @@ def test_what_rotation_takes_away_while_it_is_sent_is_committed_all_the_same() -
             await machine.state_of(name, "committed", within=120)
             (manifest,) = machine.manifests().values()
             assert sum(len(bucket.objects[KEYS.absolute(f["key"])].body) for f in manifest["files"]) == manifest["total_bytes"]
+
+    run_virtual(story())
+
+
+def test_held_files_are_let_go_when_the_disk_needs_their_space() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        disk = MemoryVolume(clock, free=10_000_000)
+        machine = Machine(MemoryBucket(clock), clock=clock, disk=disk, link=Link(1_000_000))
+        async with machine.on():
+            name = save_hf(machine.disk, 100, size=8_000_000)
+            await machine.state_of(name, "uploading")
+            await asyncio.sleep(1)
+            machine.disk.delete(name)
+            machine.guard.schedule.hint(name)
+            await machine.state_of(name, "vanished", within=5)
+            await asyncio.sleep(1)
+            assert disk.open_count == 0
 
     run_virtual(story())
 
