@@ -20,7 +20,7 @@ from spotguard.adapters.imds import Imds
 from spotguard.adapters.inotify import change_hints
 from spotguard.adapters.local_volume import LocalVolume
 from spotguard.adapters.retrying import RetryingStore, RetryingTransfer, RetryPolicy
-from spotguard.adapters.service_manager import Systemd
+from spotguard.adapters.service_manager import SystemdNotifier
 from spotguard.adapters.signal_journal import FileSignalJournal, journal_path
 from spotguard.adapters.system_clock import SystemClock
 from spotguard.adapters.trainers import trainer_for
@@ -48,7 +48,7 @@ async def run_daemon(config: Config) -> int:
         if config.http.listen is not None:
             listen, control = config.http.listen, Control(guard, report)
             edges.insert(0, ("http server", lambda: _serve(listen, control, config.http.token_text, guard)))
-        life = Life(guard, report, Systemd(os.environ), edges=lambda: edges)
+        life = Life(guard, report, SystemdNotifier(os.environ), edges=lambda: edges)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, life.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from spotguard.config.errors import ConfigError
 from spotguard.config.keys import ENVIRONMENT_PREFIX, KEYS, SECTIONS, Key, suggestion
 from spotguard.config.provenance import OPTION, Given, Source
 from spotguard.config.wording import line_for
@@ -21,12 +22,12 @@ _DEFAULTS_FROM = {
 
 
 def from_file(path: str, content: bytes, mistakes: list[str]) -> Layer:
+    """What the file says. Raises ConfigError when it is no YAML at all, because then nothing else can be judged."""
     layer: Layer = {}
     try:
         entries = parse_mapping(content)
     except YamlProblem as problem:
-        mistakes.append(f"{path} line {problem.line}: {problem}")
-        return layer
+        raise ConfigError([f"{path} line {problem.line}: {problem}"]) from problem
     for section in entries:
         source = Source("file", path, section.line)
         if section.key not in SECTIONS:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import http.client
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import Self
+
+from spotguard.demo.server_process import ServerProcess
 
 _START_SECONDS = 30.0
 
@@ -23,55 +23,17 @@ class MotoMissing(Exception):
         super().__init__("the embedded S3 needs moto, which is not installed: pip install 'spotguard[demo]'")
 
 
-class EmbeddedS3:
-    """Starts on `with`; gone with all its objects at the end of it."""
+class EmbeddedS3(ServerProcess):
+    """Starts on `with`, with the bucket in it; gone with all its objects at the end of it."""
 
     def __init__(self, bucket: str, *, log: Path | None = None) -> None:
-        self.bucket = bucket
-        self.url = ""
-        self._log_path = log
-        self._log: IO[bytes] | None = None
-        self._process: subprocess.Popen[str] | None = None
+        super().__init__([sys.executable, "-m", "spotguard.demo.embedded_s3", bucket], log=log)
 
     def __enter__(self) -> Self:
-        """On return the bucket is there. Raises MotoMissing, RuntimeError when the server does not come up."""
+        """Raises MotoMissing, RuntimeError when the server does not come up."""
         if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
             raise MotoMissing
-        self._log = self._log_path.open("wb") if self._log_path else None
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "spotguard.demo.embedded_s3", self.bucket],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log or subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,  # a Ctrl-C is for the parent, which then ends this one in order
-        )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
-        if not self.url:
-            self.close()
-            raise RuntimeError("the embedded S3 server did not start" + (f", see {self._log_path}" if self._log_path else ""))
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
-    def close(self) -> None:
-        """End the server; idempotent."""
-        if process := self._process:
-            self._process = None
-            process.kill()  # it keeps nothing
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        return super().__enter__()
 
 
 def environment() -> dict[str, str]:

@@ -40,7 +40,9 @@ class ConsoleNarrator:
 
 
 def _show(summary: Summary, console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII2, show_header=False, title="What it came to", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII2, show_header=False, title="What it came to", title_justify="left"
+    )
     table.add_column(justify="left")
     table.add_column(justify="right")
     for saved in summary.saved:
@@ -48,9 +50,13 @@ def _show(summary: Summary, console: Console) -> None:
     for phase in summary.phases:
         table.add_row(phase.name, f"{phase.seconds:.2f} s")
     table.add_row("left of the notice at the verdict", f"{summary.seconds_left_at_verdict:.1f} s")
-    table.add_row(f"stopped at step {summary.stopped_at_step}, went on from {summary.resumed_from}, ended at step", str(summary.finished_at_step))
+    table.add_row(
+        f"stopped at step {summary.stopped_at_step}, went on from {summary.resumed_from}, ended at step", str(summary.finished_at_step)
+    )
     table.add_row("last checkpoint identical to an uninterrupted run's", "yes" if summary.identical_to_uninterrupted else "NO")
-    table.add_row(Text("lost", style="bold"), Text(f"{summary.steps_lost} steps", style="bold green" if not summary.steps_lost else "bold red"))
+    table.add_row(
+        Text("lost", style="bold"), Text(f"{summary.steps_lost} steps", style="bold green" if not summary.steps_lost else "bold red")
+    )
     console.print()
     console.print(table)
 

@@ -58,5 +58,3 @@ async def test_a_restarted_trainer_is_found_as_another_process(world: World) -> 
     (second,) = await world.trainer.find()
     assert second.pid == pid
     assert (second.pid, second.started) != (first.pid, first.started)
-
-

@@ -19,7 +19,7 @@ def process(pid: int, ppid: int, command: str, *, zombie: bool = False) -> Proce
 
 
 INIT = process(1, 0, "/sbin/init")
-US = process(DAEMON, 1, "/venv/bin/python /venv/bin/spotguard daemon --set trainer.process=train\\.py")
+US = process(DAEMON, 1, "/venv/bin/python /venv/bin/spotguard daemon --set trainer.process=train.py")
 
 
 def targets(*table: ProcessFacts) -> list[int]:
@@ -87,7 +87,9 @@ def test_another_spotguard_and_what_wraps_it_are_spared_but_not_a_trainer_that_s
     assert spared(*table) == {DAEMON: Spared.OURS, 70: Spared.SPOTGUARD, 71: Spared.SPOTGUARD, 81: Spared.SPOTGUARD}
 
 
-@pytest.mark.parametrize("command", ["vim train.py", "tail -f train.py.log", "ssh host python train.py", "tmux: train.py", "/usr/bin/grep train.py"])
+@pytest.mark.parametrize(
+    "command", ["vim train.py", "tail -f train.py.log", "ssh host python train.py", "tmux: train.py", "/usr/bin/grep train.py"]
+)
 def test_what_only_names_the_file_is_an_onlooker_even_below_the_trainer(command: str) -> None:
     assert targets(process(100, 1, command)) == []
     assert targets(process(100, 1, "python train.py"), process(101, 100, command)) == [100]
@@ -114,7 +116,8 @@ def test_a_spotguard_is_known_however_it_was_started(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "python train.py --tool spotguard", "python -c spotguard", "python -m torch spotguard", "python", "my-spotguard", "python -X"]
+    "command",
+    ["", "python train.py --tool spotguard", "python -c spotguard", "python -m torch spotguard", "python", "my-spotguard", "python -X"],
 )
 def test_what_only_names_spotguard_is_none(command: str) -> None:
     assert not is_spotguard(tuple(command.split()))
@@ -126,7 +129,16 @@ def test_a_ring_of_parents_ends() -> None:
 
 
 commands = st.sampled_from(
-    ["python train.py", "python train.py --rank 1", "torchrun train.py", "bash -c train.py", "bash", "spotguard daemon train.py", "vim train.py", ""]
+    [
+        "python train.py",
+        "python train.py --rank 1",
+        "torchrun train.py",
+        "bash -c train.py",
+        "bash",
+        "spotguard daemon train.py",
+        "vim train.py",
+        "",
+    ]
 )
 
 
