@@ -55,7 +55,7 @@ class _LineHandler(logging.Handler):
             if record.exc_info:
                 event["exc_info"] = record.exc_info
             for processor in (_timestamp, structlog.processors.format_exc_info):
-                event = processor(None, record.levelname.lower(), event)  # type: ignore[assignment]
+                event = processor(None, record.levelname.lower(), event)
             self._writer.write_line(str(self._render(None, record.levelname.lower(), event)))
         except Exception:  # noqa: BLE001 - a library's broken log line must not end what it logs about
             self._writer.write_line(f'{{"event": "log.unreadable", "logger": {json.dumps(record.name)}}}')
@@ -93,9 +93,9 @@ def configure_logging(level: str = "info", format: LogFormat = "auto", *, stream
 
 class _Json:
     def __call__(self, logger: Any, method: str, event: EventDict) -> str:
-        ordered = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event} | event
+        ordered = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event} | dict(event)
         try:
-            return json.dumps(ordered, default=str, allow_nan=True)
+            return json.dumps(ordered, default=str)
         except Exception:  # noqa: BLE001 - a value whose text cannot be had (a loop, a failing __str__) must not lose the line
             return json.dumps({key: _harmless(value) for key, value in ordered.items()})
 

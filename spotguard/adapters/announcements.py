@@ -52,11 +52,15 @@ class LocalAnnouncements:
         if removed is not None and removed[0] is False:
             log.warning("notice_file.left_alone", path=str(file.path), reason="its content is not what spotguard wrote")
 
+    def limit_seconds(self, event: str) -> float:
+        """How long the hook of this event may take."""
+        return self._limits.get(event, HOOK_SECONDS)
+
     async def run_hook(self, event: str, payload: Mapping[str, Any]) -> None:
         command = self._hooks.get(event)
         if command is None:
             return
-        limit = self._limits.get(event, HOOK_SECONDS)
+        limit = self.limit_seconds(event)
         began = asyncio.get_running_loop().time()
         try:
             end = await run_hook(command, event, payload, limit)

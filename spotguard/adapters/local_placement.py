@@ -147,27 +147,25 @@ class LocalPlacement:
 
     async def write(self, path: str, content: bytes, *, mode: int, mtime_ns: int | None) -> None:
         stage = await self.stage(path, hashlib.sha256(content).hexdigest())
-        try:
-            await stage.create("file", 0)
-            fd = await stage.open("file")
-            try:
-                with translated(path), open(fd, "wb", closefd=False) as file:
+
+        def work() -> None:
+            target, staged = resolve(self._root, path), os.path.join(stage.tree, "file")
+            with translated(target):
+                with open(staged, "wb") as file:
                     file.write(content)
-            finally:
-                await stage.close("file", fd, durable=True)
-            await in_thread(lambda: self._put_in_place(stage, path, mode, mtime_ns))
+                    file.flush()
+                    os.fsync(file.fileno())
+                own_like(stage.goes_into, staged)
+                os.chmod(staged, mode)
+                if mtime_ns is not None:
+                    os.utime(staged, ns=(mtime_ns, mtime_ns))
+                os.replace(staged, target)
+                flush_folder(os.path.dirname(target))
+
+        try:
+            await in_thread(work)
         finally:
             end_stage(stage, keep=False)
-
-    def _put_in_place(self, stage: LocalStage, path: str, mode: int, mtime_ns: int | None) -> None:
-        target, staged = resolve(self._root, path), os.path.join(stage.tree, "file")
-        with translated(target):
-            own_like(stage.goes_into, staged)
-            os.chmod(staged, mode)
-            if mtime_ns is not None:
-                os.utime(staged, ns=(mtime_ns, mtime_ns))
-            os.replace(staged, target)
-            flush_folder(os.path.dirname(target))
 
     async def set_times(self, times: Mapping[str, int]) -> None:
         def work() -> None:

@@ -1,57 +1,122 @@
-"""Fallback volume."""
+"""The disk under the watch root. Every call that may wait for the disk runs in a thread."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import shutil
+import threading
+from collections.abc import Collection, Mapping, Sequence
 
+from spotguard.adapters import holding
+from spotguard.adapters.daemon_threads import DaemonThreads
 from spotguard.adapters.exclusion import Exclusion
 from spotguard.adapters.filesystem_type import filesystem_type, is_remote
-from spotguard.adapters.holding import checksum_of, file_stat, hold, read_at_most
 from spotguard.adapters.scanning import Scanner
-from spotguard.adapters.structure_probe import probe_file
+from spotguard.adapters.structure_probe import StructureProbe
+from spotguard.core.checkpoint import FileStat, Tree
+from spotguard.core.structure import Finding, Probe
+from spotguard.ports import checkpoint_volume as port
+
+_READERS = 3
 
 
 class LocalVolume:
-    def __init__(self, root, *, exclude=(), follow_links=False):
-        self._root = str(root)
+    """Implements `ports.checkpoint_volume.CheckpointVolume`."""
+
+    def __init__(self, root: str | os.PathLike[str], *, exclude: Sequence[str] = (), follow_links: bool = False) -> None:
+        """`exclude`: all gitignore patterns that hold. Raises ValueError for one that is none."""
+        self._root = os.path.abspath(root)
         self._scanner = Scanner(self._root, Exclusion(exclude), follow_links=follow_links)
-        self._findings = {}
+        self._probe = StructureProbe(self._root)
+        self._scan_thread = DaemonThreads("volume-scan", 1)  # of its own, so that no long checksum delays a scan in a drain
+        self._readers = DaemonThreads("volume-read", _READERS)
+        self._remote_devices: dict[int, bool] = {}
 
-    def _abs(self, source):
-        return source if os.path.isabs(source) else os.path.join(self._root, source)
+    async def scan(self, folders: Collection[str] | None = None) -> Tree:
+        return await self._scan_thread.run(lambda: self._scanner.scan(folders))
 
-    async def scan(self, folders=None):
-        return await asyncio.to_thread(self._scanner.scan, folders)
+    async def probe(self, probes: Sequence[Probe]) -> Mapping[Probe, Finding]:
+        return await self._readers.run(lambda: {probe: self._probe.answer(probe) for probe in probes})
 
-    async def probe(self, probes):
-        def look():
-            return {p: self._findings.setdefault(p, probe_file(self._abs(p.source), p)) if p not in self._findings else self._findings[p] for p in probes}
-        return await asyncio.to_thread(look) if probes else {}
+    async def stat(self, sources: Sequence[str]) -> Mapping[str, FileStat | None]:
+        return await self._readers.run(lambda: {source: _stat(self._absolute(source)) for source in sources})
 
-    async def stat(self, sources):
-        def look():
-            found = {}
-            for s in sources:
-                try:
-                    found[s] = file_stat(os.stat(self._abs(s)))
-                except OSError:
-                    found[s] = None
-            return found
-        return await asyncio.to_thread(look)
+    async def hold(self, source: str) -> holding.HeldFile:
+        opening = _Opening(self._absolute(source), source)
+        try:
+            return await self._readers.run(opening.open)
+        except asyncio.CancelledError:
+            opening.abandon()
+            raise
 
-    async def hold(self, source):
-        return hold(self._abs(source), source)
+    async def checksum(self, held: port.HeldFile) -> int:
+        fd = os.dup(held.fd)  # the caller may let go while the thread still reads
+        try:
+            return await self._readers.run(lambda: _checksum_and_close(fd))
+        except asyncio.CancelledError:
+            raise
 
-    async def checksum(self, held):
-        return await asyncio.to_thread(checksum_of, held.fd)
+    async def read(self, source: str, max_bytes: int) -> bytes:
+        return await self._readers.run(lambda: holding.read_at_most(self._absolute(source), source, max_bytes))
 
-    async def read(self, source, max_bytes):
-        return await asyncio.to_thread(read_at_most, self._abs(source), source, max_bytes)
+    async def free_bytes(self) -> int:
+        return await self._readers.run(lambda: _free_bytes(self._root))
 
-    async def free_bytes(self):
-        return shutil.disk_usage(self._root).free
+    def holds_are_safe(self) -> bool:
+        try:
+            device = os.stat(self._root).st_dev
+        except OSError:
+            return not is_remote(filesystem_type(self._root))
+        if device not in self._remote_devices:
+            self._remote_devices[device] = is_remote(filesystem_type(self._root))
+        return not self._remote_devices[device]
 
-    def holds_are_safe(self):
-        return not is_remote(filesystem_type(self._root))
+    def close(self) -> None:
+        """Let the threads end after what they are doing; nothing may be asked any more."""
+        self._scan_thread.close()
+        self._readers.close()
+
+    def _absolute(self, source: str) -> str:
+        return os.path.join(self._root, source)
+
+
+class _Opening:
+    """An open in a thread whose caller may be cancelled meanwhile: then nobody would close what it opened."""
+
+    def __init__(self, path: str, source: str) -> None:
+        self._path = path
+        self._source = source
+        self._lock = threading.Lock()
+        self._held: holding.HeldFile | None = None
+        self._abandoned = False
+
+    def open(self) -> holding.HeldFile:
+        held = holding.hold(self._path, self._source)
+        with self._lock:
+            self._held = held
+            if self._abandoned:
+                held.close()
+        return held
+
+    def abandon(self) -> None:
+        with self._lock:
+            self._abandoned = True
+            if self._held is not None:
+                self._held.close()
+
+
+def _stat(path: str) -> FileStat | None:
+    try:
+        return holding.file_stat(os.stat(path))
+    except OSError:
+        return None
+
+
+def _free_bytes(path: str) -> int:
+    while True:
+        try:
+            found = os.statvfs(path)
+        except FileNotFoundError:
+            path = os.path.dirname(path)
+        else:
+            return found.f_bavail * found.f_frsize

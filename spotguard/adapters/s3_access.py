@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -21,6 +20,7 @@ from spotguard.adapters.s3_errors import STALE_CREDENTIALS, Subject
 from spotguard.adapters.s3_failures import from_botocore
 from spotguard.adapters.s3_settings import S3Settings
 from spotguard.adapters.store_clock import StoreClock
+from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreRejected
 
 _CONNECT_SECONDS = 5  # also bounds a stalled send (urllib3 keeps it on the socket)
 _READ_SECONDS = 20
@@ -65,17 +65,17 @@ class S3Access:
     def subject(self, verb: str, key: str = "") -> Subject:
         return Subject(verb, self.settings.bucket, key)
 
-    async def call(self, operation: str, subject: Subject, *, patient: bool = False, **parameters: Any) -> dict[str, Any]:
-        """One request, `Bucket` added. Raises port errors. Cancelled: it may still arrive."""
+    async def call(self, operation: str, subject: Subject, *, patient: bool = False, max_body: int = 0, **parameters: Any) -> Any:
+        """One request, `Bucket` added; a body of the answer is read whole. Cancelled: it may still arrive.
 
-        def request() -> dict[str, Any]:
+        Raises port errors, StoreRejected for a body of more than `max_body` bytes."""
+
+        def request() -> Any:
             opened = self._open()
             client = opened.patient if patient else opened.quick
-            answer: dict[str, Any] = getattr(client, operation)(Bucket=self.settings.bucket, **parameters)
-            body = answer.get("Body")
-            if body is not None:
-                with body:
-                    answer["Body"] = body.read(parameters_limit(answer))
+            answer = getattr(client, operation)(Bucket=self.settings.bucket, **parameters)
+            if "Body" in answer:
+                answer["Body"] = _whole_body(answer, subject, max_body)
             return answer
 
         try:
@@ -93,6 +93,15 @@ class S3Access:
             return (await self._threads.run(self._open)).route
         except (BotoCoreError, ClientError, OSError) as error:
             raise from_botocore(error, subject) from error
+
+    async def check_bucket(self) -> None:
+        """Raises BucketMissing, StoreDenied, StoreUnavailable. A denial may only mean that ListBucket is bound to a prefix."""
+        subject = self.subject("use")
+        try:
+            await self.call("head_bucket", subject)
+        except ObjectMissing as error:  # a HEAD has no body that could say NoSuchBucket
+            text = f"{subject}: the bucket does not exist"
+            raise BucketMissing(text, f"create the bucket {self.settings.bucket}, or correct destination.url") from error
 
     def note_refusal(self, code: str) -> None:
         """Read the credentials again at the next request if this error code says that they are stale."""
@@ -124,27 +133,29 @@ class S3Access:
                 found.close()
                 _, found = self._client(session, region, _READ_SECONDS)
             _, patient = self._client(session, region, _PATIENT_READ_SECONDS)
-            custom = _is_custom(found.meta.endpoint_url)
+            endpoint = found.meta.endpoint_url.rstrip("/")
             bundle = session._session.get_config_variable("ca_bundle")  # boto3 has no public way to its configuration
-            path_style = custom or "." in self.settings.bucket
-            route = Route(region, found.meta.endpoint_url.rstrip("/"), path_style, bundle, generation)
+            route = Route(region, endpoint, _is_custom(endpoint) or "." in self.settings.bucket, bundle, generation)
             self._opened = _Opened(route, found, patient)
             return self._opened
 
     def _client(self, session: Any, region: str | None, read_seconds: float) -> tuple[str | None, Any]:
         """A client, and its region if that is known for sure."""
-        core: botocore.session.Session = session._session
         known = region or self.settings.region or session.region_name
-        client = session.client("s3", region_name=known or "us-east-1", endpoint_url=self.settings.endpoint_url, config=self._config(core, read_seconds))
+
+        def make(style: str) -> Any:
+            config = self._config(style, read_seconds)
+            return session.client("s3", region_name=known or "us-east-1", endpoint_url=self.settings.endpoint_url, config=config)
+
+        client = make("path" if "." in self.settings.bucket else "virtual")
+        if _is_custom(client.meta.endpoint_url):  # by our setting or by AWS_ENDPOINT_URL
+            client.close()
+            client, known = make("path"), known or "us-east-1"
         client.meta.events.register("before-call.s3", _stay)
         client.meta.events.register("after-call.s3", self._note_date)
-        if not known and _is_custom(client.meta.endpoint_url):
-            known = "us-east-1"
         return known, client
 
-    def _config(self, core: botocore.session.Session, read_seconds: float) -> Config:
-        given = self.settings.endpoint_url or core.get_config_variable("endpoint_url")
-        style = "path" if given or "." in self.settings.bucket else "auto"
+    def _config(self, style: str, read_seconds: float) -> Config:
         return Config(
             connect_timeout=_CONNECT_SECONDS,
             read_timeout=read_seconds,
@@ -167,8 +178,11 @@ class S3Access:
         self.clock.observe({name.lower(): value for name, value in headers.items()})
 
 
-def parameters_limit(answer: dict[str, Any]) -> int:
-    return int(answer["ContentLength"])
+def _whole_body(answer: Any, subject: Subject, limit: int) -> bytes:
+    with answer["Body"] as body:
+        if answer["ContentLength"] > limit:
+            raise StoreRejected(f"{subject}: it has {answer['ContentLength']} bytes, more than the {limit} allowed")
+        return bytes(body.read())
 
 
 def _stay(params: dict[str, Any], **_: Any) -> None:

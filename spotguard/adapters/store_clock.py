@@ -22,6 +22,10 @@ class StoreClock:
         """Seconds to add to the local wall clock; None before any answer."""
         return self._offset
 
+    def store_now(self) -> float:
+        """The store's present time as far as known, in seconds since the epoch."""
+        return self._now() + (self._offset or 0.0)
+
     def observe(self, headers: Mapping[str, str]) -> None:
         """Take the `date` of an answer (lower-case names) that has just arrived; nonsense is ignored."""
         try:

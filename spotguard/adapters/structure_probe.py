@@ -1,46 +1,53 @@
-"""Fallback structural checks."""
+"""Answers questions about the inside of files, and remembers the answers."""
 
 from __future__ import annotations
 
-import json
 import os
+import threading
+from collections import OrderedDict
 
 from spotguard.adapters.holding import open_to_read
-from spotguard.core.structure import Finding, Structure
+from spotguard.adapters.structure_formats import examine
+from spotguard.core.structure import Finding, Probe
+from spotguard.ports.checkpoint_volume import CannotRead
+
+_MOST_REMEMBERED = 30_000
 
 
-def probe_file(path, probe):
-    try:
-        fd, _ = open_to_read(path, probe.source)
-    except FileNotFoundError:
-        return Finding(False, f"{probe.source} is gone")
-    except Exception as error:
-        return Finding(False, str(error))
-    try:
-        size = os.fstat(fd).st_size
-        kind = probe.structure
-        if kind is Structure.JSON:
-            try:
-                document = json.loads(os.pread(fd, 64 << 20, 0))
-            except ValueError as error:
-                return Finding(False, f"is not JSON: {error}")
-            return Finding(True, document=document if isinstance(document, dict) else {})
-        if kind is Structure.SAFETENSORS:
-            length = int.from_bytes(os.pread(fd, 8, 0), "little")
-            if length > min(size, 100 << 20):
-                return Finding(False, "its header is cut off")
-            try:
-                header = json.loads(os.pread(fd, length, 8))
-                end = max((t["data_offsets"][1] for n, t in header.items() if n != "__metadata__"), default=0)
-            except (ValueError, KeyError, TypeError):
-                return Finding(False, "its header is cut off")
-            return Finding(end + 8 + length == size, "" if end + 8 + length == size else "it is cut off")
-        head = os.pread(fd, 4, 0)
-        tail = os.pread(fd, 66000, max(0, size - 66000))
-        if kind in (Structure.TORCH_ZIP, Structure.ZIP) or head[:2] == b"PK":
-            if head[:2] == b"PK":
-                ok = b"PK\x05\x06" in tail
-                return Finding(ok, "" if ok else "its zip end record is missing")
-        return Finding(True)
-    finally:
-        os.close(fd)
+class StructureProbe:
+    """May be called from several threads."""
+
+    def __init__(self, root: str, *, most_remembered: int = _MOST_REMEMBERED) -> None:
+        self._root = root
+        self._most_remembered = most_remembered
+        self._remembered: OrderedDict[Probe, Finding] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def answer(self, probe: Probe) -> Finding:
+        """The finding; what is gone, changed since its stat, or cannot be read is not sound, and asked again the next time."""
+        with self._lock:
+            if (known := self._remembered.get(probe)) is not None:
+                self._remembered.move_to_end(probe)
+                return known
+        try:
+            fd, found = open_to_read(os.path.join(self._root, probe.source), probe.source)
+        except FileNotFoundError:
+            return Finding(False, f"{probe.source} is gone")
+        except CannotRead as error:
+            return Finding(False, str(error))
+        try:
+            if found[:5] != probe.stat[:5]:
+                return Finding(False, f"{probe.source} has changed")
+            finding = examine(fd, found.size, probe.structure)
+        except OSError as error:
+            return Finding(False, f"{probe.source}: {error.strerror or error}")
+        finally:
+            os.close(fd)
+        self._remember(probe, finding)
+        return finding
+
+    def _remember(self, probe: Probe, finding: Finding) -> None:
+        with self._lock:
+            self._remembered[probe] = finding
+            while len(self._remembered) > self._most_remembered:
+                self._remembered.popitem(last=False)

@@ -25,6 +25,8 @@ _QUIET_MARGIN_SECONDS = 5.0
 class RunIsBusy(Exception):
     """Another host writes this run right now. `str()` is one line."""
 
+    exit_status = 1
+
 
 @dataclass(frozen=True, slots=True)
 class _Nobody:

@@ -51,8 +51,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure((_usage_line(error),), ExitStatus.USAGE)
     status = _status_of(error)
     if status is not None:
-        lines = getattr(error, "lines", None)
-        return Failure(tuple(map(one_line, lines)) if lines else (_with_fix(str(error), getattr(error, "fix", "")),), status)
+        lines = getattr(error, "lines", None) or (_with_fix(str(error) or type(error).__name__, _fix_of(error)),)
+        return Failure(tuple(map(one_line, lines)), status)
     if isinstance(error, OSError):
         return Failure((_with_fix(_os_words(error), _OS_FIXES.get(error.errno or 0, "")),), ExitStatus.FAILED)
     words = f"an unexpected {type(error).__name__}: {error}" if str(error) else f"an unexpected {type(error).__name__}"
@@ -68,6 +68,12 @@ def _with_fix(message: str, fix: str) -> str:
     return one_line(f"{message}; {fix}" if fix else message)
 
 
+def _fix_of(error: BaseException) -> str:
+    if isinstance(error, DaemonRefused) and error.status in {401, 403}:
+        return "give the daemon's token: set http.token or SPOTGUARD_HTTP__TOKEN"
+    return str(getattr(error, "fix", ""))
+
+
 def _status_of(error: BaseException) -> int | None:
     """The exit status of a failure that was foreseen; None for any other."""
     own = getattr(error, "exit_status", None)
@@ -75,8 +81,6 @@ def _status_of(error: BaseException) -> int | None:
         return own
     if isinstance(error, StoreDenied | StoreUnavailable | BucketMissing | NoDaemon | DaemonRefused):
         return ExitStatus.UNREACHABLE
-    if type(error).__name__ == "ConfigError":  # by name: importing it would load pydantic for `--help`
-        return ExitStatus.USAGE
     return ExitStatus.FAILED if _is_ours(error) else None
 
 

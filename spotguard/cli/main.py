@@ -34,7 +34,6 @@ COMMANDS: Mapping[str, str] = {
 so that `--help` loads none of them."""
 
 
-
 class SpotguardGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -62,9 +61,7 @@ class SpotguardGroup(click.Group):
             raise click.UsageError(f"no command given; one of {', '.join(COMMANDS)}", ctx=ctx)
         return super().invoke(ctx)
 
-    def main(
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any
-    ) -> NoReturn:  # type: ignore[override]
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> NoReturn:
         """Run a command line and exit the process with its status. Nothing but SystemExit leaves here."""
         arguments = list(sys.argv[1:] if args is None else args)
         sys.exit(_run(self, arguments, prog_name or "spotguard", extra))

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 class ConfigError(Exception):
     """The configuration cannot be used. Each of `lines` names field, value, and line or variable, and says what to do."""
 
+    exit_status = 2
+    """Of a command that ends with it (DESIGN.md section 5)."""
+
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
         self.lines: tuple[str, ...] = tuple(lines)

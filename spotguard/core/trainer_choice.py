@@ -58,9 +58,11 @@ ONLOOKERS = frozenset(
         *("cat", "less", "more", "tail", "grep", "rg", "watch", "journalctl"),
         *("ssh", "scp", "rsync", "screen", "tmux"),
         *("pgrep", "pkill", "gdb", "strace", "py-spy"),
+        *("docker", "podman", "nerdctl", "kubectl", "srun"),
     }
 )
-"""Matched by the program's name alone. A trainer is none of these, and a SIGUSR1 would end most of them."""
+"""Known by the program's name alone. A trainer is none of these. A SIGUSR1 would end most of them; the last ones would hand it on to
+the trainer, which is signalled anyway."""
 
 
 def choose(pattern: re.Pattern[str], table: Collection[ProcessFacts], own_pid: int) -> Choice:

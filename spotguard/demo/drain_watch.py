@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from spotguard.demo.daemon_process import DaemonProcess
@@ -27,12 +28,14 @@ class DrainWatch:
         return self._marks["verdict"]
 
     def look(self) -> dict[str, Any] | None:
-        """Once around; returns the status that holds a verdict, None before."""
+        """Once around; returns the status that holds the verdict after the trainer's end, None before."""
         stopped = self._training.told("stopped")
         status = self._daemon.status()
         interruption, signalled = status["interruption"], status["trainer"]["signalled_at"]
         if interruption is not None:
-            self._mark("seen", f"the daemon saw the notice ({interruption['kind']}); everything must be done by {interruption['deadline']}")
+            self._mark(
+                "seen", f"the daemon saw the notice ({interruption['kind']}); all must be done by {_time_of_day(interruption['deadline'])}"
+            )
         if signalled:
             self._mark("signalled", "the trainer was sent SIGUSR1")
         self._tell_checkpoints(status)
@@ -41,7 +44,7 @@ class DrainWatch:
             self._mark("stopped", text)
             if self._states.get(f"checkpoint-{stopped[-1]['step']}") == "committed":
                 self._mark("committed", "")
-        if interruption is None or status["state"] not in ("safe", "unsafe"):
+        if not stopped or interruption is None or status["state"] not in ("safe", "unsafe"):
             return None
         self._mark("verdict", "")
         return status
@@ -76,3 +79,7 @@ class DrainWatch:
                 self._states[name] = state
                 if known:
                     self._tell(f"{time.monotonic() - self._started:5.1f} s  {name}: {state}")
+
+
+def _time_of_day(moment: str) -> str:
+    return datetime.fromisoformat(moment).strftime("%H:%M:%S UTC")

@@ -17,10 +17,10 @@ _START_SECONDS = 30.0
 
 
 class MotoMissing(Exception):
-    """The extra that brings the embedded S3 is not installed. `str()` is the line to show."""
+    """The extra that brings the embedded S3 is not installed. `pip install 'spotguard[demo]'` does."""
 
     def __init__(self) -> None:
-        super().__init__("the embedded S3 needs moto, which is not installed: pip install 'spotguard[demo]'")
+        super().__init__("the embedded S3 server is moto, which is not installed")
 
 
 class EmbeddedS3(ServerProcess):

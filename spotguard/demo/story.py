@@ -94,7 +94,7 @@ class Story:
             for name in wait_for("a committed checkpoint", lambda: _new_commits(daemon, seen)):
                 seen.add(name)
                 say(f"{name} is committed: whole, checksums verified, visible to a restore")
-        aim = (len(seen) + 1) * pace.save_steps - pace.save_steps // 2
+        aim = len(seen) * pace.save_steps + 3  # well before the next regular save, so that only the signal can save what is at risk
         wait_for(f"step {aim}", lambda: training.last_step() >= aim or None)
         self._phase("training until the notice", since)
         return daemon, training

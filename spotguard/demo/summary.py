@@ -45,15 +45,19 @@ class Summary:
         return self.stopped_at_step - self.resumed_at_step
 
     def as_json(self) -> dict[str, Any]:
-        return {"promise_kept": self.steps_lost == 0 and self.identical_to_uninterrupted, "steps_lost": self.steps_lost, **asdict(self)}
+        return {"promise_kept": self.broken_by() is None, "steps_lost": self.steps_lost, **asdict(self)}
+
+    def broken_by(self) -> str | None:
+        """What breaks the promise; None when it was kept."""
+        if self.steps_lost:
+            return f"{self.steps_lost} steps were lost: stopped at {self.stopped_at_step}, went on from {self.resumed_at_step}"
+        if not self.identical_to_uninterrupted:
+            return "the resumed run did not end with the same bytes as the one that was never interrupted"
+        if self.seconds_left_at_verdict <= 0:
+            return "the verdict came after the deadline"
+        return None
 
     def check(self) -> None:
         """Raises PromiseBroken."""
-        if self.steps_lost:
-            raise PromiseBroken(
-                f"{self.steps_lost} steps were lost: stopped at {self.stopped_at_step}, went on from {self.resumed_at_step}"
-            )
-        if not self.identical_to_uninterrupted:
-            raise PromiseBroken("the resumed run did not end with the same bytes as the one that was never interrupted")
-        if self.seconds_left_at_verdict <= 0:
-            raise PromiseBroken("the verdict came after the deadline")
+        if reason := self.broken_by():
+            raise PromiseBroken(reason)

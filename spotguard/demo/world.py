@@ -39,8 +39,8 @@ class InterruptingService(Protocol):
 class Pace:
     """How large and how slow everything is."""
 
-    steps: int = 60
-    save_steps: int = 10
+    steps: int = 80
+    save_steps: int = 20
     step_seconds: float = 0.12
     save_seconds: float = 0.4
     checkpoint_mib: float = 6.0

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 
+from spotguard.core.checkpoint import Unit
 from spotguard.core.manifest import Manifest, ManifestError, decode
 from spotguard.core.run_keys import ManifestKey, RunKeys, newest_first
 from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreRejected
@@ -60,7 +61,7 @@ class Catalogue:
 
         One listing of the checkpoint's own place; what a commit shares with an earlier one is asked for apart."""
         wanted = {self._keys.absolute(file.key): file.size for file in manifest.files}
-        place = self._keys.absolute(manifest.name)
+        place = self._keys.absolute(manifest.name) + ("/" if manifest.unit is Unit.DIRECTORY else "")
         sizes = {stored.key: stored.size for stored in await self._store.list(place)}
         elsewhere = sorted(key for key in wanted if key not in sizes and not key.startswith(place))
         for folder, group in groupby(elsewhere, key=lambda key: key.rpartition("/")[0]):

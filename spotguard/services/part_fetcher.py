@@ -55,6 +55,7 @@ class _Underway:
     sums: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Offset -> (CRC64NVME, size)."""
     attempt: int = 1
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class PartFetcher:
@@ -127,11 +128,9 @@ class _Course:
 
     async def _bring(self, file: _Underway, offset: int, size: int) -> None:
         what = file.what
-        if file.fd is None:
-            file.fd = await self._destination.open(what.path)
-            self._open.append(file)
+        fd = await self._opened(file)
         try:
-            crc = await self._transfer.fetch(what.key, Slice(file.fd, offset, size), progress=self._progress.advance)
+            crc = await self._transfer.fetch(what.key, Slice(fd, offset, size), progress=self._progress.advance)
         except ObjectMissing as error:
             raise DamagedObject(f"the object {what.key} is missing") from error
         except StoreRejected as error:
@@ -139,6 +138,13 @@ class _Course:
         except OSError as error:
             raise _in_words(what.path, error) from error
         file.sums[offset] = (crc, size)
+
+    async def _opened(self, file: _Underway) -> int:
+        async with file.opening:
+            if file.fd is None:
+                file.fd = await self._destination.open(file.what.path)
+                self._open.append(file)
+            return file.fd
 
     async def _settle(self, file: _Underway) -> None:
         whole = self._transfer.combine([file.sums[offset] for offset in sorted(file.sums)])

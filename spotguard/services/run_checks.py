@@ -17,6 +17,8 @@ _OWN = ".spotguard/"
 class NestedRun(Exception):
     """The prefix lies inside another run, or around one. `str()` is one line with the other's address."""
 
+    exit_status = 2
+
 
 async def refuse_nested(store: ObjectStore, keys: RunKeys) -> None:
     """Raises NestedRun, or a StoreError. A prefix that is a run already is not looked into again: one request then."""

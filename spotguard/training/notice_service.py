@@ -86,8 +86,8 @@ def _connection(url: str) -> tuple[http.client.HTTPConnection, str]:
         return _UnixConnection(url.removeprefix("unix:")), "/interruption"
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    path = parts.path.rstrip("/")
-    return kind(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS), path if path.endswith("/interruption") else f"{path}/interruption"
+    path = parts.path.rstrip("/").removesuffix("/interruption")
+    return kind(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS), f"{path}/interruption"
 
 
 class _UnixConnection(http.client.HTTPConnection):

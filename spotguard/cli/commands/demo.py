@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from types import FrameType
 from typing import NoReturn
 
@@ -14,13 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spotguard.cli.errors import CommandFailed
 from spotguard.demo.daemon_process import DaemonTrouble
 from spotguard.demo.embedded_s3 import MotoMissing
 from spotguard.demo.performance import perform
 from spotguard.demo.summary import PromiseBroken, Summary
-
-_FAILED = 1
-_USAGE = 2
 
 
 class ConsoleNarrator:
@@ -39,37 +36,49 @@ class ConsoleNarrator:
         self._console.print(Text(f"   {text}"), soft_wrap=True)
 
 
+def _rows(summary: Summary) -> list[tuple[str, str]]:
+    saved = [(f"saved: {entry.name} ({entry.state})", f"{entry.bytes / 1e6:.1f} MB") for entry in summary.saved]
+    phases = [(phase.name, f"{phase.seconds:.2f} s") for phase in summary.phases]
+    return [
+        *saved,
+        *phases,
+        ("left before the deadline at the verdict", f"{summary.seconds_left_at_verdict:.1f} s"),
+        ("stopped at step", str(summary.stopped_at_step)),
+        ("went on from", f"{summary.resumed_from} (step {summary.resumed_at_step})"),
+        ("ended at step", str(summary.finished_at_step)),
+        ("last checkpoint identical to an uninterrupted run's", "yes" if summary.identical_to_uninterrupted else "NO"),
+    ]
+
+
 def _show(summary: Summary, console: Console) -> None:
-    table = Table(
-        box=box.SIMPLE_HEAD if console.is_terminal else box.ASCII2, show_header=False, title="What it came to", title_justify="left"
-    )
-    table.add_column(justify="left")
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, show_header=False)
+    table.add_column()
     table.add_column(justify="right")
-    for saved in summary.saved:
-        table.add_row(f"saved: {saved.name} ({saved.state})", f"{saved.bytes / 1e6:.1f} MB")
-    for phase in summary.phases:
-        table.add_row(phase.name, f"{phase.seconds:.2f} s")
-    table.add_row("left of the notice at the verdict", f"{summary.seconds_left_at_verdict:.1f} s")
-    table.add_row(
-        f"stopped at step {summary.stopped_at_step}, went on from {summary.resumed_from}, ended at step", str(summary.finished_at_step)
-    )
-    table.add_row("last checkpoint identical to an uninterrupted run's", "yes" if summary.identical_to_uninterrupted else "NO")
-    table.add_row(
-        Text("lost", style="bold"), Text(f"{summary.steps_lost} steps", style="bold green" if not summary.steps_lost else "bold red")
-    )
+    for name, value in _rows(summary):
+        table.add_row(Text(name), Text(value))
+    table.add_row(Text("lost", style="bold"), Text(f"{summary.steps_lost} steps", style="bold red" if summary.steps_lost else "bold green"))
     console.print()
+    console.print(Text("What it came to", style="bold cyan"))
     console.print(table)
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt  # so that SIGTERM cleans up as Ctrl-C does
+    raise KeyboardInterrupt  # so that SIGTERM clears everything away as Ctrl-C does
 
 
-@click.command("demo")
+def _failed(error: Exception, console: Console) -> CommandFailed:
+    """The first line is the error's; what follows it (the last lines of a log) is shown as it is."""
+    line, _, detail = str(error).partition("\n")
+    if detail:
+        console.print(Text(detail), soft_wrap=True)
+    return CommandFailed(f"the demo failed: {line.rstrip(':')}")
+
+
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON; the story goes to standard error.")
 @click.option("--keep", is_flag=True, help="Leave the folder with the logs and the second machine behind, and say where it is.")
-def demo(as_json: bool, keep: bool) -> None:
-    """Show an interruption and a resume on this machine: no AWS account, no root, under a minute.
+def command(as_json: bool, keep: bool) -> None:
+    """See the whole story on this machine: no AWS account, no root, under a minute.
 
     An embedded S3 server, a metadata service and a small trainer run on loopback; the daemon and the restore are the real ones.
     Exits 1 if anything was lost.
@@ -79,11 +88,9 @@ def demo(as_json: bool, keep: bool) -> None:
     try:
         summary = perform(ConsoleNarrator(console), keep=keep)
     except MotoMissing as missing:
-        click.echo(f"Error: {missing}", err=True)
-        sys.exit(_USAGE)
+        raise CommandFailed(str(missing), "pip install 'spotguard[demo]'") from missing
     except (PromiseBroken, DaemonTrouble) as broken:
-        click.echo(f"Error: the demo failed: {broken}", err=True)
-        sys.exit(_FAILED)
+        raise _failed(broken, console) from broken
     finally:
         signal.signal(signal.SIGTERM, before)
     if as_json:

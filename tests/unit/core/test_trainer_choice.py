@@ -88,7 +88,15 @@ def test_another_spotguard_and_what_wraps_it_are_spared_but_not_a_trainer_that_s
 
 
 @pytest.mark.parametrize(
-    "command", ["vim train.py", "tail -f train.py.log", "ssh host python train.py", "tmux: train.py", "/usr/bin/grep train.py"]
+    "command",
+    [
+        "vim train.py",
+        "tail -f train.py.log",
+        "ssh host python train.py",
+        "docker run img python train.py",
+        "tmux: train.py",
+        "/usr/bin/grep train.py",
+    ],
 )
 def test_what_only_names_the_file_is_an_onlooker_even_below_the_trainer(command: str) -> None:
     assert targets(process(100, 1, command)) == []

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from spotguard.adapters.file_structure import finding_of
+from spotguard.core.structure import Finding, Structure
+
+
+def look(path: Path, structure: Structure) -> Finding:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return finding_of(descriptor, structure)
+    finally:
+        os.close(descriptor)
+
+
+def a_zip(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", os.urandom(100_000))
+    return path
+
+
+def a_safetensors(path: Path) -> Path:
+    header = json.dumps({"__metadata__": {"a": "b"}, "w": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 4000]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4000))
+    return path
+
+
+def an_hdf5(path: Path, *, version: int = 0, flags: int = 0) -> Path:
+    """A superblock as in the HDF5 File Format Specification, level 0A, and 1,000 bytes in all."""
+    if version < 2:
+        head = b"\x89HDF\r\n\x1a\n" + bytes([version, 0, 0, 0, 0, 8, 8, 0]) + bytes(8 + 4 * version)
+        head += struct.pack("<QQQQ", 0, 2**64 - 1, 1000, 2**64 - 1)
+    else:
+        head = b"\x89HDF\r\n\x1a\n" + bytes([version, 8, 8, flags]) + struct.pack("<QQQQ", 0, 2**64 - 1, 1000, 48)
+    path.write_bytes(head.ljust(1000, b"\1"))
+    return path
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize(
+    ("structure", "make"),
+    [
+        (Structure.TORCH_ZIP, a_zip),
+        (Structure.ZIP, a_zip),
+        (Structure.BINARY, a_zip),
+        (Structure.SAFETENSORS, a_safetensors),
+        (Structure.HDF5, an_hdf5),
+        (Structure.HDF5, lambda path: an_hdf5(path, version=1)),
+        (Structure.HDF5, lambda path: an_hdf5(path, version=2)),
+    ],
+)
+def test_the_whole_file_is_sound_and_a_cut_one_is_not(tmp_path: Path, structure: Structure, make, share: float) -> None:  # type: ignore[no-untyped-def]
+    path = make(tmp_path / "file")
+    assert look(path, structure) == Finding(True)
+    os.truncate(path, max(20, int(path.stat().st_size * share)))
+    cut = look(path, structure)
+    assert not cut.sound
+    assert cut.reason
+
+
+@pytest.mark.parametrize("structure", list(Structure))
+def test_an_empty_file_is_sound_only_where_nothing_is_promised(tmp_path: Path, structure: Structure) -> None:
+    (tmp_path / "file").touch()
+    assert look(tmp_path / "file", structure).sound == (structure is Structure.ANY)
+
+
+@pytest.mark.parametrize(
+    "structure", [Structure.TORCH_ZIP, Structure.ZIP, Structure.BINARY, Structure.SAFETENSORS, Structure.JSON, Structure.HDF5]
+)
+def test_a_file_of_which_only_the_size_is_there_is_not_sound(tmp_path: Path, structure: Structure) -> None:
+    (tmp_path / "file").touch()
+    os.truncate(tmp_path / "file", 1 << 20)
+    assert not look(tmp_path / "file", structure).sound
+
+
+def test_a_legacy_pickle_passes_by_its_first_bytes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + bytes(5000))
+    assert look(tmp_path / "file", Structure.TORCH_ZIP).sound
+
+
+def test_json_is_handed_over_without_its_long_lists(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(json.dumps({"global_step": 7, "log_history": [0] * 10_001, "short": [1, 2]}))
+    assert look(tmp_path / "file", Structure.JSON) == Finding(True, "", {"global_step": 7, "short": [1, 2]})
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1', b"\xff\xfe", b"[" * 100_000, b"nope"])
+def test_what_is_no_json_is_not_sound(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert not look(tmp_path / "file", Structure.JSON).sound
+
+
+@pytest.mark.parametrize(
+    "header", [b"[]", b'{"w": 1}', b'{"w": {"data_offsets": "x"}}', b'{"w": {"data_offsets": []}}', b'{"w": {}}', b"\xff", b"{"]
+)
+def test_a_header_of_nonsense_is_not_sound(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "file").write_bytes(struct.pack("<Q", len(header)) + header)
+    assert not look(tmp_path / "file", Structure.SAFETENSORS).sound
+    (tmp_path / "file").write_bytes(b"\xff" * 100)
+    assert not look(tmp_path / "file", Structure.SAFETENSORS).sound
+
+
+def test_an_hdf5_file_that_is_open_for_writing_is_not_sound(tmp_path: Path) -> None:
+    assert look(an_hdf5(tmp_path / "file", version=3), Structure.HDF5).sound
+    assert not look(an_hdf5(tmp_path / "file", version=3, flags=1), Structure.HDF5).sound
