@@ -1,17 +1,24 @@
-"""Connects to one bucket."""
+"""Opens the way to a bucket: both ports over it, with one set of credentials, and closes it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+
+import structlog
 
 from spotguard.adapters.crt import CrtPartTransfer
 from spotguard.adapters.s3 import S3ObjectStore
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_settings import S3Settings
-from spotguard.ports.object_store import ObjectStore
+from spotguard.ports.object_store import ObjectStore, StoreDenied, StoreUnavailable
 from spotguard.ports.part_transfer import PartTransfer
+
+__all__ = ["Connection", "S3Settings", "connect"]
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +28,30 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(settings: S3Settings) -> AsyncIterator[Connection]:
+async def connect(settings: S3Settings, *, check: bool = True, stall_seconds: float = 20.0) -> AsyncIterator[Connection]:
+    """Both ports on the bucket, each verb one attempt (see `spotguard.adapters.retrying`).
+
+    With `check`, the bucket is asked for once: raises StoreDenied without credentials, BucketMissing. Not for a store that does not
+    answer, and not for a plain denial, since a policy may bind ListBucket to a prefix: the first request tells. Without
+    `check` nothing is asked, and the same errors come with the first request; so a daemon can start while all is down.
+
+    On leaving, connections are closed and the CRT's threads ended; requests must have ended before."""
     access = S3Access(settings)
+    transfer = CrtPartTransfer(access, stall_seconds=stall_seconds)
     try:
-        yield Connection(S3ObjectStore(access), CrtPartTransfer(access))
+        if check:
+            await _check(access)
+        yield Connection(S3ObjectStore(access), transfer)
     finally:
-        access.close()
+        await transfer.close()
+        await asyncio.to_thread(access.close)
+
+
+async def _check(access: S3Access) -> None:
+    await access.identify()
+    try:
+        await access.check_bucket()
+    except StoreUnavailable as error:
+        _log.warning("store.not_reached", bucket=access.settings.bucket, error=str(error), fix=error.fix)
+    except StoreDenied as error:
+        _log.debug("store.bucket_check_denied", bucket=access.settings.bucket, error=str(error))

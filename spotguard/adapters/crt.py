@@ -1,169 +1,79 @@
-"""Parts through the CRT: one request per part, its body a slice of an open file."""
+"""The part-transfer port: bytes by the CRT's S3 client, one request per part; the rest of a multipart upload by boto3."""
 
 from __future__ import annotations
 
-import asyncio
-import io
-import os
 from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from awscrt.checksums import combine_crc64nvme, crc64nvme
-from awscrt.http import HttpHeaders, HttpRequest
-from awscrt.io import ClientBootstrap, DefaultHostResolver, EventLoopGroup
-from awscrt.s3 import (S3ChecksumAlgorithm, S3ChecksumConfig, S3ChecksumLocation, S3Client, S3RequestTlsMode, S3RequestType, create_default_s3_signing_config)
-
+from spotguard.adapters.crt_client import CrtClient
+from spotguard.adapters.crt_fetching import PieceFetcher
+from spotguard.adapters.crt_sending import BodySender, Target
 from spotguard.adapters.s3_access import S3Access
-from spotguard.adapters.s3_failures import from_crt
-from spotguard.core.checksum import decode_crc64, encode_crc64
-from spotguard.ports.object_store import StoreUnavailable, UploadMissing
-from spotguard.ports.part_transfer import FileShrank, ListedPart, Progress, SentObject, SentPart, Slice, Upload
-
-
-class Body(io.RawIOBase):
-    def __init__(self, part: Slice) -> None:
-        self.part, self.at, self.crc, self.shrank = part, 0, 0, False
-
-    def readable(self): return True
-    def seekable(self): return True
-
-    def seek(self, where, whence=0):
-        at = where if whence == 0 else (self.at + where if whence == 1 else self.part.size + where)
-        if at != self.at:
-            assert at in (0, self.part.size)
-        self.at = at
-        if at == 0:
-            self.crc = 0
-        return at
-
-    def tell(self): return self.at
-
-    def readinto(self, buffer):
-        n = min(len(buffer), self.part.size - self.at)
-        if n <= 0: return 0
-        view = memoryview(buffer)[:n]
-        got = os.preadv(self.part.fd, [view], self.part.offset + self.at)
-        if got == 0:
-            self.shrank = True
-            raise OSError("file shrank")
-        self.crc = crc64nvme(view[:got], self.crc)
-        self.at += got
-        return got
+from spotguard.adapters.s3_multipart import MultipartUploads, combine
+from spotguard.ports.object_store import ObjectMissing, UploadMissing
+from spotguard.ports.part_transfer import ListedPart, Progress, SentObject, SentPart, Slice, Upload
 
 
 class CrtPartTransfer:
-    def __init__(self, access: S3Access) -> None:
-        self._access = access
-        self._client = None
+    """One attempt per verb; retries are `RetryingTransfer`'s. Beside the port's errors, OSError of the local file comes through.
 
-    async def _request(self, verb, key, method, query, headers, *, body=None, length=0, operation, on_body=None, checksum=True):
-        subject = self._access.subject(verb, key)
-        route = await self._access.route(subject)
-        client = self._open(route)
-        url = urlsplit(route.endpoint)
-        bucket = self._access.settings.bucket
-        host = url.netloc if route.path_style else f"{bucket}.{url.netloc}"
-        path = "/" + quote((f"{bucket}/" if route.path_style else "") + key, safe="/-_.~") + query
-        all_headers = [("host", host), *headers] + ([("content-length", str(length))] if body is not None else [])
-        loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        answer: dict[str, Any] = {}
+    `stall_seconds`: how long the store may take beyond what moving the bytes takes. `progress` is told a whole part at once, when
+    the store has it, and a piece of 16 MiB of what is fetched."""
 
-        def on_headers(status_code, headers, **_):
-            answer["status"] = status_code
-            answer["headers"] = {n.lower(): v for n, v in headers}
+    def __init__(self, access: S3Access, *, stall_seconds: float = 20.0) -> None:
+        self._settings = access.settings
+        self._subject = access.subject
+        self._crt = CrtClient(access)
+        self._uploads = MultipartUploads(access)
+        self._sender = BodySender(access, self._crt, stall_seconds)
+        self._fetcher = PieceFetcher(access, self._crt, stall_seconds)
 
-        def settle(error):
-            if not done.done():
-                done.set_result(error)
+    async def put(
+        self, key: str, body: Slice, *, only_new: bool, metadata: Mapping[str, str], progress: Progress | None = None
+    ) -> SentObject:
+        headers = {f"x-amz-meta-{name.lower()}": value for name, value in metadata.items()} | self._settings.creation_headers()
+        if only_new:
+            headers["if-none-match"] = "*"
+        sent = await self._sender.send(Target("PutObject", key, self._subject("write", key), headers), body)
+        if progress:
+            progress(body.size)
+        return SentObject(key, body.size, sent.etag, sent.crc64nvme)
 
-        def on_done(error=None, **kw):
-            answer["error_headers"], answer["error_body"], answer["code"] = kw.get("error_headers"), kw.get("error_body"), kw.get("status_code")
-            loop.call_soon_threadsafe(settle, error)
+    async def begin(self, key: str, *, metadata: Mapping[str, str]) -> Upload:
+        return await self._uploads.begin(key, metadata)
 
-        request = client.make_request(
-            type=S3RequestType.DEFAULT, operation_name=operation, request=HttpRequest(method, path, HttpHeaders(all_headers), body),
-            checksum_config=S3ChecksumConfig(algorithm=S3ChecksumAlgorithm.CRC64NVME, location=S3ChecksumLocation.TRAILER) if body is not None and checksum else None,
-            on_headers=on_headers, on_done=on_done, **({"on_body": on_body} if on_body else {}))
+    async def send_part(self, upload: Upload, number: int, body: Slice, *, progress: Progress | None = None) -> SentPart:
+        subject = self._subject(f"write part {number} of", upload.key)
+        query = f"partNumber={number}&uploadId={quote(upload.upload_id, safe='-_.~')}"
         try:
-            error = await asyncio.shield(done)
-        except asyncio.CancelledError:
-            request.cancel()
-            await asyncio.shield(done)
-            raise
-        if error is not None:
-            if body is not None and body.shrank:
-                raise FileShrank(key)
-            raise from_crt(error, subject)
-        return answer
+            sent = await self._sender.send(Target("UploadPart", upload.key, subject, {}, query), body)
+        except ObjectMissing as error:
+            raise UploadMissing(f"{subject}: the upload is not open any more") from error
+        if progress:
+            progress(body.size)
+        return SentPart(number, body.size, sent.etag, sent.crc64nvme)
 
-    def _open(self, route):
-        if self._client is None:
-            group = EventLoopGroup(2)
-            bootstrap = ClientBootstrap(group, DefaultHostResolver(group))
-            self._client = S3Client(
-                bootstrap=bootstrap, region=route.region, throughput_target_gbps=10, memory_limit=1 << 30,
-                tls_mode=S3RequestTlsMode.ENABLED if route.secure else S3RequestTlsMode.DISABLED,
-                signing_config=create_default_s3_signing_config(region=route.region, credential_provider=self._access.identity.crt_provider()))
-        return self._client
+    async def complete(self, upload: Upload, parts: Sequence[SentPart], *, only_new: bool) -> SentObject:
+        return await self._uploads.complete(upload, parts, only_new=only_new)
 
-    def _creation(self, metadata, only_new):
-        headers = [(f"x-amz-meta-{n}", v) for n, v in metadata.items()] + list(self._access.settings.creation_headers().items())
-        return headers + ([("if-none-match", "*")] if only_new else [])
+    async def abort(self, upload: Upload) -> None:
+        await self._uploads.abort(upload)
 
-    async def put(self, key, body, *, only_new, metadata, progress=None):
-        stream = Body(body)
-        answer = await self._request("write", key, "PUT", "", self._creation(metadata, only_new), body=stream, length=body.size, operation="PutObject")
-        if progress: progress(body.size)
-        return SentObject(key, body.size, answer["headers"]["etag"].strip('"'), stream.crc)
+    async def unfinished(self, prefix: str) -> Sequence[Upload]:
+        return await self._uploads.unfinished(prefix)
 
-    async def begin(self, key, *, metadata):
-        answer = await self._access.call("create_multipart_upload", self._access.subject("begin", key), Key=key, Metadata=dict(metadata), ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT", **self._access.settings.creation_parameters())
-        return Upload(key, answer["UploadId"])
+    async def parts(self, upload: Upload) -> Sequence[ListedPart]:
+        return await self._uploads.parts(upload)
 
-    async def send_part(self, upload, number, body, *, progress=None):
-        stream = Body(body)
-        answer = await self._request("send part", upload.key, "PUT", f"?partNumber={number}&uploadId={quote(upload.upload_id, safe='')}", [], body=stream, length=body.size, operation="UploadPart")
-        if progress: progress(body.size)
-        return SentPart(number, body.size, answer["headers"]["etag"].strip('"'), stream.crc)
+    async def fetch(self, key: str, into: Slice, *, etag: str | None = None, progress: Progress | None = None) -> int:
+        return await self._fetcher.fetch(key, into, etag, progress)
 
-    async def complete(self, upload, parts, *, only_new):
-        crc = self.combine([(p.crc64nvme, p.size) for p in parts])
-        size = sum(p.size for p in parts)
-        answer = await self._access.call("complete_multipart_upload", self._access.subject("complete", upload.key), patient=True, Key=upload.key, UploadId=upload.upload_id,
-            MultipartUpload={"Parts": [{"PartNumber": p.number, "ETag": p.etag} for p in parts]}, ChecksumCRC64NVME=encode_crc64(crc), ChecksumType="FULL_OBJECT", MpuObjectSize=size, **({"IfNoneMatch": "*"} if only_new else {}))
-        return SentObject(upload.key, size, answer["ETag"].strip('"'), crc)
+    def combine(self, parts: Sequence[tuple[int, int]]) -> int:
+        return combine(parts)
 
-    async def abort(self, upload):
-        try:
-            await self._access.call("abort_multipart_upload", self._access.subject("abort", upload.key), Key=upload.key, UploadId=upload.upload_id)
-        except UploadMissing:
-            return
+    def limit_rate(self, bytes_per_second: float | None) -> None:
+        self._sender.cap.set_rate(bytes_per_second)
 
-    async def unfinished(self, prefix):
-        answer = await self._access.call("list_multipart_uploads", self._access.subject("list uploads", prefix), Prefix=prefix)
-        return [Upload(u["Key"], u["UploadId"], u["Initiated"].timestamp()) for u in answer.get("Uploads", ())]
-
-    async def parts(self, upload):
-        answer = await self._access.call("list_parts", self._access.subject("list parts", upload.key), Key=upload.key, UploadId=upload.upload_id)
-        return [ListedPart(p["PartNumber"], p["Size"], p["ETag"].strip('"'), decode_crc64(p["ChecksumCRC64NVME"]) if p.get("ChecksumCRC64NVME") else None) for p in answer.get("Parts", ())]
-
-    async def fetch(self, key, into, *, etag=None, progress=None):
-        if into.size == 0: return 0
-        state = {"at": 0, "crc": 0}
-        def on_body(chunk, offset, **_):
-            os.pwrite(into.fd, chunk, into.offset + state["at"]); state["at"] += len(chunk); state["crc"] = crc64nvme(chunk, state["crc"])
-        headers = [("range", f"bytes={into.offset}-{into.offset + into.size - 1}")] + ([("if-match", f'"{etag}"')] if etag else [])
-        await self._request("fetch", key, "GET", "", headers, operation="GetObject", on_body=on_body)
-        if state["at"] != into.size: raise StoreUnavailable(f"{key}: body ended early")
-        if progress: progress(into.size)
-        return state["crc"]
-
-    def combine(self, parts):
-        whole = 0
-        for i, (crc, size) in enumerate(parts):
-            whole = crc if i == 0 else combine_crc64nvme(whole, crc, size)
-        return whole
-
-    def limit_rate(self, bytes_per_second): pass
+    async def close(self) -> None:
+        """End the CRT's threads; every verb must have ended before. Not part of the port."""
+        await self._crt.close()

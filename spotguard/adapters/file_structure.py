@@ -1,114 +1,133 @@
 """A cheap look into one open file: is it all there? Nothing but the standard library, as training scripts use it too.
 
-Nothing is unpickled and no tensor is loaded. What cannot be told passes: a checkpoint that is never stored is the greater harm.
+Headers and tails are read; nothing is unpickled and no tensor is loaded. What cannot be told passes, for a checkpoint that is never
+stored is the greater harm, unless the bytes are blank.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import zipfile
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from spotguard.adapters.zip_end import LOCAL_HEADER, fault_in_zip
 from spotguard.core.structure import Finding, Structure
 
-_MOST_JSON_BYTES = 64 << 20
-_MOST_HEADER_BYTES = 100 << 20
-"""What the safetensors library itself accepts."""
+_JSON_LIMIT_BYTES = 64 << 20
+_WHOLE_DOCUMENT_BYTES = 1 << 20
 _LONGEST_LIST = 10_000
-_ZIP = b"PK\x03\x04"
+_SAFETENSORS_HEADER_LIMIT_BYTES = 100_000_000
+"""`MAX_HEADER_SIZE` of the safetensors library."""
+
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_BLANK_BYTES = 4096
+_BLOCK_BYTES = 4096
 
 
 def finding_of(fd: int, structure: Structure) -> Finding:
-    """What the open file's inside tells of its being whole. Raises OSError. Its offset is not used."""
+    """What the open file's inside tells of its being whole. Raises OSError. Its offset is neither used nor moved."""
     size = os.fstat(fd).st_size
     if size == 0:
         return Finding(structure is Structure.ANY, "" if structure is Structure.ANY else "is empty")
-    match structure:
-        case Structure.JSON:
-            return _json(fd, size)
-        case Structure.SAFETENSORS:
-            return _verdict(_safetensors_fault(fd, size))
-        case Structure.ZIP:
-            return _verdict(_zip_fault(fd))
-        case Structure.TORCH_ZIP | Structure.BINARY:
-            return _verdict(_zip_fault(fd) if os.pread(fd, 4, 0) == _ZIP else _blank_fault(fd))
-        case Structure.HDF5:
-            return _verdict(_hdf5_fault(fd, size))
-        case _:
-            return Finding(True)
-
-
-def _verdict(fault: str | None) -> Finding:
+    if structure is Structure.JSON:
+        return _json(fd, size)
+    check = _CHECKS.get(structure)
+    fault = check(fd, size) if check else None
     return Finding(fault is None, fault or "")
 
 
+def _safetensors(fd: int, size: int) -> str | None:
+    """https://huggingface.co/docs/safetensors: 8 bytes of header length, a JSON header, the tensors without gaps."""
+    head = os.pread(fd, 8, 0)
+    if len(head) < 8:
+        return "ends within its header"
+    length = struct.unpack("<Q", head)[0]
+    if length > _SAFETENSORS_HEADER_LIMIT_BYTES:
+        return "has no safetensors header"
+    if 8 + length > size:
+        return "ends within its header"
+    try:
+        header = json.loads(os.pread(fd, length, 8))
+        ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        wanted = 8 + length + max(ends, default=0)
+    except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError):
+        return "has a safetensors header that does not parse"
+    return None if wanted == size else f"has {size} of the {wanted} bytes that its header tells of"
+
+
+def _torch(fd: int, size: int) -> str | None:
+    """torch.save writes a zip since 1.6; before, a pickle, of which no end can be told. Others use the suffixes for what they like."""
+    return fault_in_zip(fd, size) if os.pread(fd, 2, 0) == LOCAL_HEADER[:2] else _blank(fd, size)
+
+
+def _blank(fd: int, size: int) -> str | None:
+    """Whether the size was set and the bytes never came: zeros at both ends. (Some raw formats begin with zeros.)"""
+    ends = os.pread(fd, _BLOCK_BYTES, 0), os.pread(fd, _BLOCK_BYTES, max(0, size - _BLOCK_BYTES))
+    return None if any(map(any, ends)) else "is blank: its bytes never reached the disk"
+
+
+def _hdf5(fd: int, size: int) -> str | None:
+    """HDF5 file format 3.0, II.A: the superblock holds the address of the end of the file."""
+    at = 0
+    while os.pread(fd, len(_HDF5), at) != _HDF5:
+        at = at * 2 or 512
+        if at >= size:
+            return "has no HDF5 signature"
+    block = os.pread(fd, 64, at)
+    if len(block) < 52:
+        return "ends within its superblock"
+    version = block[8]
+    width = block[13] if version < 2 else block[9]
+    if width != 8 or version > 3:
+        return None  # nothing is known about the place of the address
+    if version == 3 and block[11] & 1:
+        return "is open for writing"
+    base_at = {0: 24, 1: 28}.get(version, 12)
+    end_at = base_at + 16
+    base, end = struct.unpack_from("<Q", block, base_at)[0], struct.unpack_from("<Q", block, end_at)[0]
+    return None if size in (end, base + end) else f"has {size} of the {max(end, base)} bytes that its superblock tells of"
+
+
+_CHECKS: Mapping[Structure, Callable[[int, int], str | None]] = {
+    Structure.SAFETENSORS: _safetensors,
+    Structure.TORCH_ZIP: _torch,
+    Structure.ZIP: fault_in_zip,
+    Structure.BINARY: _torch,
+    Structure.HDF5: _hdf5,
+}
+
+
 def _json(fd: int, size: int) -> Finding:
-    if size > _MOST_JSON_BYTES:
-        whole = os.pread(fd, 64, size - 64).rstrip()[-1:] in {b"}", b"]"}
-        return Finding(whole, "" if whole else "does not end as JSON does")
+    if size > _JSON_LIMIT_BYTES:
+        ends = os.pread(fd, 64, size - 64).rstrip()[-1:] in (b"}", b"]")
+        return Finding(ends, "" if ends else "does not end as JSON does")
+    text = _read(fd, size)
     try:
-        document = json.loads(_read(fd, size, 0))
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        one_per_line = getattr(error, "msg", "") == "Extra data" and _is_json(text.rstrip().rpartition(b"\n")[2])
+        return Finding(one_per_line, "" if one_per_line else "is no JSON yet")
+    return Finding(True, document=_trimmed(document, size) if isinstance(document, dict) else {})
+
+
+def _read(fd: int, size: int) -> bytes:
+    content = bytearray()
+    while len(content) < size and (chunk := os.pread(fd, size - len(content), len(content))):
+        content += chunk
+    return bytes(content)
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
     except (ValueError, RecursionError):
-        return Finding(False, "is no JSON yet")
-    return Finding(True, "", _without_long_lists(document) if isinstance(document, dict) else {})
+        return False
+    return True
 
 
-def _without_long_lists(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if not (isinstance(value, list) and len(value) > _LONGEST_LIST)}
-
-
-def _safetensors_fault(fd: int, size: int) -> str | None:
-    """Eight bytes little endian tell the length of a JSON header, which tells where each tensor ends."""
-    length = int.from_bytes(os.pread(fd, 8, 0), "little")
-    if length > _MOST_HEADER_BYTES:
-        return "its header tells a length that cannot be"
-    if size < 8 + length:
-        return "its header is cut off"
-    try:
-        header = json.loads(_read(fd, length, 8))
-        ends = [int(tensor["data_offsets"][1]) for name, tensor in header.items() if name != "__metadata__"]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-        return "its header does not parse"
-    wanted = 8 + length + max(ends, default=0)
-    return None if size == wanted else f"has {size} bytes, its header tells of {wanted}"
-
-
-def _zip_fault(fd: int) -> str | None:
-    """The record that a zip ends with is written last."""
-    with os.fdopen(os.dup(fd), "rb") as file:
-        file.seek(0)  # a duplicate shares its offset with the original; whoever reads that uses pread
-        return None if zipfile.is_zipfile(file) else "the record that ends a zip is not there"
-
-
-def _blank_fault(fd: int) -> str | None:
-    """Whether nothing but zeros was written yet: a file whose size was set before its content came."""
-    return None if os.pread(fd, _BLANK_BYTES, 0).strip(b"\0") else "begins with nothing but zeros"
-
-
-def _hdf5_fault(fd: int, size: int) -> str | None:
-    """The superblock tells where the file ends (HDF5 File Format Specification, level 0A)."""
-    head = os.pread(fd, 128, 0)
-    if not head.startswith(_HDF5):
-        return "does not begin as HDF5 does" if not head.strip(b"\0") else None  # it may begin with a block of its user's
-    version = head[8] if len(head) > 8 else 255
-    offsets_at, first = {0: (13, 24), 1: (13, 28), 2: (9, 12), 3: (9, 12)}.get(version, (0, 0))
-    if not first or len(head) < 64:
-        return None if len(head) >= 64 else "its superblock is cut off"
-    if version == 3 and head[11] & 1:
-        return "is still open for writing"
-    width = head[offsets_at]
-    end = int.from_bytes(head[first + 2 * width : first + 3 * width], "little")
-    return None if size >= end else f"has {size} bytes, its superblock tells of {end}"
-
-
-def _read(fd: int, size: int, offset: int) -> bytes:
-    """A read may give less than was asked for, and gives no more than 2 GiB."""
-    pieces = []
-    while size > 0 and (piece := os.pread(fd, size, offset)):
-        pieces.append(piece)
-        size, offset = size - len(piece), offset + len(piece)
-    return b"".join(pieces)
+def _trimmed(document: dict[str, Any], size: int) -> dict[str, Any]:
+    """What is worth remembering: of a large file only plain values and the shard names of a model's index."""
+    if size <= _WHOLE_DOCUMENT_BYTES:
+        return {key: value for key, value in document.items() if not (isinstance(value, list) and len(value) > _LONGEST_LIST)}
+    return {key: value for key, value in document.items() if key == "weight_map" or not isinstance(value, (list, dict))}

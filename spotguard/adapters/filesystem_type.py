@@ -6,7 +6,28 @@ import os
 from pathlib import Path
 
 _REMOTE = frozenset(
-    "nfs nfs4 cifs smb smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs beegfs_nodev glusterfs orangefs pvfs2 wekafs ncpfs virtiofs".split()
+    [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "beegfs_nodev",
+        "glusterfs",
+        "orangefs",
+        "pvfs2",
+        "wekafs",
+        "ncpfs",
+        "virtiofs",
+    ]
 )
 
 

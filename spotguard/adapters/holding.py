@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from awscrt.checksums import crc64nvme
 
@@ -93,10 +94,10 @@ def hold(path: str, source: str) -> HeldFile:
     return HeldFile(*open_to_read(path, source), source)
 
 
-def checksum_of(fd: int) -> int:
-    """The CRC64NVME of all that can be read from the start; the descriptor's position stays."""
+def checksum_of(fd: int, wanted: Callable[[], bool] = lambda: True) -> int:
+    """The CRC64NVME of all that can be read from the start, while it is wanted; the descriptor's position stays."""
     value, offset = 0, 0
-    while chunk := os.pread(fd, _CHUNK_BYTES, offset):
+    while wanted() and (chunk := os.pread(fd, _CHUNK_BYTES, offset)):
         value = crc64nvme(chunk, value)
         offset += len(chunk)
     return value

@@ -11,15 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-import structlog
 from aiohttp import web
 
 from spotguard.adapters.http_guard import GuardRules
 from spotguard.adapters.http_routes import application
 from spotguard.adapters.listen_address import ListenAddress, parse_listen
 from spotguard.ports.daemon_control import DaemonControl
-
-log = structlog.get_logger()
 
 RETRY_SECONDS: Final = 30.0
 SHUTDOWN_SECONDS: Final = 1.0
@@ -49,7 +46,6 @@ class LocalServer:
                 await site.stop()  # it stays registered with its runner otherwise
                 raise
             self.address = ListenAddress(self._wanted.host, self._runner.addresses[0][1])
-        log.info("http.listening", address=str(self.address))
 
     async def _listen_unix(self, path: str) -> None:
         await _remove_stale_socket(path)

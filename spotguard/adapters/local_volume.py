@@ -50,10 +50,11 @@ class LocalVolume:
             raise
 
     async def checksum(self, held: port.HeldFile) -> int:
-        fd = os.dup(held.fd)  # the caller may let go while the thread still reads
+        reading = _Reading(held.fd)
         try:
-            return await self._readers.run(lambda: _checksum_and_close(fd))
+            return await self._readers.run(reading.checksum)
         except asyncio.CancelledError:
+            reading.abandon()
             raise
 
     async def read(self, source: str, max_bytes: int) -> bytes:
@@ -105,6 +106,32 @@ class _Opening:
                 self._held.close()
 
 
+class _Reading:
+    """A checksum in a thread, over a descriptor of its own: the caller may let go, or be cancelled, meanwhile."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = os.dup(fd)
+        self._lock = threading.Lock()
+        self._begun = False
+        self._abandoned = False
+
+    def checksum(self) -> int:
+        with self._lock:
+            self._begun = True
+            if self._abandoned:
+                return 0
+        try:
+            return holding.checksum_of(self._fd, lambda: not self._abandoned)
+        finally:
+            os.close(self._fd)
+
+    def abandon(self) -> None:
+        with self._lock:
+            if not self._begun and not self._abandoned:
+                os.close(self._fd)
+            self._abandoned = True
+
+
 def _stat(path: str) -> FileStat | None:
     try:
         return holding.file_stat(os.stat(path))
@@ -120,3 +147,10 @@ def _free_bytes(path: str) -> int:
             path = os.path.dirname(path)
         else:
             return found.f_bavail * found.f_frsize
+
+
+def _checksum_and_close(fd: int) -> int:
+    try:
+        return holding.checksum_of(fd)
+    finally:
+        os.close(fd)

@@ -7,6 +7,7 @@ redirects nowhere, because there is one retry layer and because the CRT would no
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,8 +66,10 @@ class S3Access:
     def subject(self, verb: str, key: str = "") -> Subject:
         return Subject(verb, self.settings.bucket, key)
 
-    async def call(self, operation: str, subject: Subject, *, patient: bool = False, max_body: int = 0, **parameters: Any) -> Any:
-        """One request, `Bucket` added; a body of the answer is read whole. Cancelled: it may still arrive.
+    async def call(
+        self, operation: str, subject: Subject, parameters: Mapping[str, Any], *, patient: bool = False, max_body: int = 0
+    ) -> Any:
+        """One request, with boto3's names, `Bucket` added; a body of the answer is read whole. Cancelled: it may still arrive.
 
         Raises port errors, StoreRejected for a body of more than `max_body` bytes."""
 
@@ -94,11 +97,18 @@ class S3Access:
         except (BotoCoreError, ClientError, OSError) as error:
             raise from_botocore(error, subject) from error
 
+    async def identify(self) -> None:
+        """Raises StoreDenied where there are no credentials."""
+        try:
+            await self._threads.run(self.identity.session)
+        except BotoCoreError as error:
+            raise from_botocore(error, self.subject("use")) from error
+
     async def check_bucket(self) -> None:
         """Raises BucketMissing, StoreDenied, StoreUnavailable. A denial may only mean that ListBucket is bound to a prefix."""
         subject = self.subject("use")
         try:
-            await self.call("head_bucket", subject)
+            await self.call("head_bucket", subject, {})
         except ObjectMissing as error:  # a HEAD has no body that could say NoSuchBucket
             text = f"{subject}: the bucket does not exist"
             raise BucketMissing(text, f"create the bucket {self.settings.bucket}, or correct destination.url") from error
@@ -164,7 +174,7 @@ class S3Access:
             max_pool_connections=self.settings.connections,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            s3={"addressing_style": style, "us_east_1_regional_endpoint": "regional"},
+            s3={"addressing_style": style, "us_east_1_regional_endpoint": "regional"},  # type: ignore[arg-type] # the stubs want literals
         )
 
     def _shut(self) -> None:

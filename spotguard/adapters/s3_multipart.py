@@ -8,7 +8,6 @@ from typing import Any
 from awscrt.checksums import combine_crc64nvme
 
 from spotguard.adapters.s3_access import S3Access
-from spotguard.adapters.s3_errors import UNKNOWN_PARAMETER
 from spotguard.core.checksum import decode_crc64, encode_crc64
 from spotguard.ports.object_store import ObjectMissing, StoreRejected, StoreUnavailable, UploadMissing
 from spotguard.ports.part_transfer import ListedPart, SentObject, SentPart, Upload
@@ -35,13 +34,13 @@ class MultipartUploads:
         checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
         if self._checksums:
             try:
-                answer = await self._access.call("create_multipart_upload", subject, **always, **checksum)
+                answer = await self._access.call("create_multipart_upload", subject, always | checksum)
                 return Upload(key, answer["UploadId"])
-            except StoreRejected as error:
-                if error.code not in UNKNOWN_PARAMETER:
-                    raise
+            except StoreRejected:
+                answer = await self._access.call("create_multipart_upload", subject, always)  # raises if it was not that
                 self._checksums = False
-        answer = await self._access.call("create_multipart_upload", subject, **always)
+                return Upload(key, answer["UploadId"])
+        answer = await self._access.call("create_multipart_upload", subject, always)
         return Upload(key, answer["UploadId"])
 
     async def complete(self, upload: Upload, parts: Sequence[SentPart], *, only_new: bool) -> SentObject:
@@ -55,13 +54,7 @@ class MultipartUploads:
         listed = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
         try:
             answer = await self._access.call(
-                "complete_multipart_upload",
-                subject,
-                patient=True,
-                Key=upload.key,
-                UploadId=upload.upload_id,
-                MultipartUpload={"Parts": listed},
-                **proof,
+                "complete_multipart_upload", subject, {**_named(upload), "MultipartUpload": {"Parts": listed}, **proof}, patient=True
             )
         except ObjectMissing as error:
             raise UploadMissing(f"{subject}: the upload is not open any more") from error
@@ -72,7 +65,7 @@ class MultipartUploads:
     async def abort(self, upload: Upload) -> None:
         subject = self._access.subject("abort the upload of", upload.key)
         try:
-            await self._access.call("abort_multipart_upload", subject, Key=upload.key, UploadId=upload.upload_id)
+            await self._access.call("abort_multipart_upload", subject, _named(upload))
         except (UploadMissing, ObjectMissing):
             return
 
@@ -81,7 +74,7 @@ class MultipartUploads:
         following: dict[str, str] = {}
         while True:
             subject = self._access.subject("list the uploads under", prefix)
-            answer = await self._access.call("list_multipart_uploads", subject, Prefix=prefix, **following)
+            answer = await self._access.call("list_multipart_uploads", subject, {"Prefix": prefix, **following})
             for entry in answer.get("Uploads", ()):
                 if entry["Key"].startswith(prefix):
                     found.append(Upload(entry["Key"], entry["UploadId"], entry["Initiated"].timestamp()))
@@ -95,13 +88,17 @@ class MultipartUploads:
         following: dict[str, int] = {}
         while True:
             try:
-                answer = await self._access.call("list_parts", subject, Key=upload.key, UploadId=upload.upload_id, **following)
+                answer = await self._access.call("list_parts", subject, {**_named(upload), **following})
             except ObjectMissing as error:
                 raise UploadMissing(f"{subject}: the upload is not open any more") from error
             found += [_part(entry) for entry in answer.get("Parts", ())]
             if not answer.get("IsTruncated"):
                 return found
             following = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+
+
+def _named(upload: Upload) -> dict[str, str]:
+    return {"Key": upload.key, "UploadId": upload.upload_id}
 
 
 def _part(entry: Mapping[str, Any]) -> ListedPart:

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 
 from spotguard.adapters.holding import open_to_read
-from spotguard.adapters.structure_formats import examine
+from spotguard.adapters.file_structure import finding_of
 from spotguard.core.structure import Finding, Probe
 from spotguard.ports.checkpoint_volume import CannotRead
 
@@ -38,7 +38,7 @@ class StructureProbe:
         try:
             if found[:5] != probe.stat[:5]:
                 return Finding(False, f"{probe.source} has changed")
-            finding = examine(fd, found.size, probe.structure)
+            finding = finding_of(fd, probe.structure)
         except OSError as error:
             return Finding(False, f"{probe.source}: {error.strerror or error}")
         finally:

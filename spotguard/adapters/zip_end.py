@@ -27,7 +27,7 @@ def fault_in_zip(fd: int, size: int) -> str | None:
             entries, length, offset, comment = struct.unpack_from("<HIIH", tail, at + 10)
             if at + _END_BYTES + comment == len(tail):
                 return _fault_in_directory(fd, start + at, entries, length, offset)
-    return "its zip end record is missing: it is cut off, or still being written"
+    return "has no zip end record: it is cut off, or still being written"
 
 
 def _fault_in_directory(fd: int, end: int, entries: int, length: int, offset: int) -> str | None:
@@ -37,10 +37,10 @@ def _fault_in_directory(fd: int, end: int, entries: int, length: int, offset: in
             end = struct.unpack_from("<Q", locator, 8)[0]
             record = os.pread(fd, _END_64_BYTES, end) if end < 1 << 62 else b""
             if not record.startswith(_END_64) or len(record) < _END_64_BYTES:
-                return "its zip64 end record is missing"
+                return "has no zip64 end record"
             entries, length, offset = struct.unpack_from("<QQQ", record, 32)
     if offset + length > end:
-        return "its zip directory lies beyond its end"
+        return "has a zip directory that lies beyond its end"
     if entries and _ENTRY not in (os.pread(fd, 4, offset), os.pread(fd, 4, end - length)):
-        return "its zip directory is not where the end record says"
+        return "has no zip directory where its end record says"
     return None

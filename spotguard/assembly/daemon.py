@@ -19,7 +19,7 @@ from spotguard.adapters.http_server import serve_http
 from spotguard.adapters.imds import Imds
 from spotguard.adapters.inotify import change_hints
 from spotguard.adapters.local_volume import LocalVolume
-from spotguard.adapters.retrying import RetryingStore, RetryingTransfer, RetryPolicy
+from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
 from spotguard.adapters.service_manager import SystemdNotifier
 from spotguard.adapters.signal_journal import FileSignalJournal, journal_path
 from spotguard.adapters.system_clock import SystemClock
@@ -27,6 +27,7 @@ from spotguard.adapters.trainers import trainer_for
 from spotguard.adapters.writer_watch import ProcWriterWatch
 from spotguard.assembly.settings import guard_settings, s3_settings, this_host
 from spotguard.config.models import Config
+from spotguard.core.backoff import RetryPolicy
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.metadata_service import MetadataService, MetadataUnavailable
 from spotguard.services.published import Published

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spotguard.cli.output import age, count, duration, plain, size
+from spotguard.cli.output import age, duration, plain, size
 from spotguard.cli.verdict import Headline, headline
 from spotguard.core.checkpoint import CheckpointState
 from spotguard.core.problem import Severity
@@ -89,7 +89,7 @@ def _fact_rows(status: Status, now: datetime) -> Iterator[tuple[str, str]]:
     upload = status.upload
     yield (
         "upload",
-        f"{size(upload.bytes_per_second)}/s, {size(upload.bytes_total)} in all, {count(upload.retries_total, 'retry').replace('retrys', 'retries')}",
+        f"{size(upload.bytes_per_second)}/s, {size(upload.bytes_total)} in all, {upload.retries_total} retried",
     )
     yield "trainer", _trainer(status, now)
     yield "store", _reachable(status.store.reachable, status.store.error)
@@ -131,7 +131,7 @@ def _reachable(reachable: bool | None, error: str | None) -> str:
 def _checkpoints(status: Status, now: datetime, boxed: bool) -> Iterator[RenderableType]:
     if not status.checkpoints:
         return
-    newest = sorted(status.checkpoints, key=lambda c: (c.saved_at is not None and c.saved_at.timestamp() or 0, c.step or -1), reverse=True)
+    newest = sorted(status.checkpoints, key=_newness, reverse=True)
     table = Table(box=box.SIMPLE_HEAD if boxed else None, pad_edge=False)
     for title in ("checkpoint", "state", "size", "sent", "saved", "committed"):
         table.add_column(title, justify="right" if title in {"size", "sent"} else "left", no_wrap=title != "checkpoint", overflow="fold")
@@ -140,6 +140,12 @@ def _checkpoints(status: Status, now: datetime, boxed: bool) -> Iterator[Rendera
     yield table
     if len(newest) > _ROWS:
         yield Text(f"and {len(newest) - _ROWS} older on disk")
+
+
+def _newness(checkpoint: CheckpointStatus) -> tuple[float, int]:
+    """What is still being written has no time yet and comes first."""
+    saved = checkpoint.saved_at.timestamp() if checkpoint.saved_at else float("inf")
+    return saved, -1 if checkpoint.step is None else checkpoint.step
 
 
 def _row(checkpoint: CheckpointStatus, now: datetime) -> tuple[Text, ...]:

@@ -47,7 +47,7 @@ def _watching(status: Status) -> Headline:
         return Headline("caution", "AT RISK", f"a checkpoint would not fit between a notice and its deadline{last}")
     if failed := [c for c in status.checkpoints if c.state is CheckpointState.FAILED]:
         return Headline("caution", "NOT ALL SAVED", f"{plain(failed[-1].name)} failed: {plain(failed[-1].why or 'no reason known')}{last}")
-    if status.problems:
+    if status.problems or status.interruption is not None:
         return Headline("caution", "OK, WITH WARNINGS", f"{_to_save(status)}{last}")
     return Headline("good", "OK", f"{_to_save(status)}{last}")
 

@@ -97,6 +97,7 @@ def suggestion(unknown: str) -> str:
         if near := difflib.get_close_matches(last, siblings, n=1):
             return f"; did you mean {section}.{near[0]}?"
         return f"; the keys of {section} are {', '.join(siblings)}"
-    if near := difflib.get_close_matches(unknown, KEYS, n=1, cutoff=0.75) or difflib.get_close_matches(unknown, SECTIONS, n=1):
+    known = [*KEYS] if section else [*SECTIONS, *KEYS]
+    if near := difflib.get_close_matches(unknown, known, n=1, cutoff=0.7):
         return f"; did you mean {near[0]}?"
     return f"; the sections are {', '.join(SECTIONS)}"

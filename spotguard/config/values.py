@@ -33,10 +33,10 @@ def split_s3_url(url: str) -> tuple[str, str]:
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise ValueError(f"{bucket!r} is not the name of a bucket; write s3://bucket/prefix")
-    prefix = prefix.removesuffix("/")
-    segments = prefix.split("/") if prefix else []
-    if "" in segments:
+    if prefix.startswith("/") or "//" in prefix:
         raise ValueError("has an empty folder (two slashes) in its prefix; remove one")
+    prefix = prefix.removesuffix("/")
+    segments = prefix.split("/")
     if "." in segments or ".." in segments:
         raise ValueError("has '.' or '..' in its prefix; write the prefix itself")
     if ".spotguard" in segments:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from spotguard.core.checkpoint import FileStat, Order, Tree, stage_of
+from spotguard.core.checkpoint import FileStat, Order, Tree, generalised, stage_of
 from spotguard.core.loose import LooseFile
 from spotguard.core.run_keys import ManifestKey
 
@@ -128,3 +128,20 @@ def tree_of_listing(sizes: Mapping[str, int]) -> Tree:
 def quarantine_name(name: str, now: datetime) -> str:
     """Where a checkpoint that is moved aside goes, below the quarantine folder."""
     return f"{name}-{now.astimezone(UTC).strftime('%Y%m%dT%H%M%SZ')}"
+
+
+def could_be_picked(name: str, layout: str, known: Iterable[str]) -> bool:
+    """Whether a trainer may take this torn checkpoint for one of its own, so that it must be out of its sight.
+
+    A Hugging Face Trainer takes any `checkpoint-<N>`. A folder or file of the generic layouts counts only beside a checkpoint whose
+    name differs in nothing but digits: `data-2024` is not moved because a file in it is empty."""
+    return not layout.startswith("generic") or generalised(name) in {generalised(other) for other in known}
+
+
+def readable_bytes(size: float) -> str:
+    """`1.5 GB`: powers of 1,000, as disks and prices are given."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(size) < 999.5:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.5 else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.4g} TB"

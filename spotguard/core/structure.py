@@ -19,11 +19,11 @@ class Structure(StrEnum):
 
     SAFETENSORS = "safetensors"
     TORCH_ZIP = "torch-zip"
-    """torch.save: a zip with its end record; legacy pickles are told by their first bytes and pass."""
+    """torch.save: a zip with its end record; a legacy pickle, of which no end can be told, passes."""
     ZIP = "zip"
     """A zip and nothing else: `.npz`, `.keras`."""
     BINARY = "binary"
-    """A `.bin` of no known writer: the rule of a zip if it begins as one, else no more than not being blank."""
+    """A `.bin` of no known writer: the rule of a zip if it begins as one, else it must not be blank."""
     JSON = "json"
     HDF5 = "hdf5"
     NONEMPTY = "nonempty"

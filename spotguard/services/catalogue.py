@@ -89,5 +89,6 @@ def _refuse_misplaced(manifest: Manifest, key: ManifestKey) -> None:
     """A manifest speaks only for the name, generation and time that its key has: these decided that it was read."""
     if (manifest.name, manifest.generation, int(manifest.saved_at.timestamp())) != (key.name, key.generation, key.saved_at):
         raise ManifestError(f"is refused: it is of {manifest.name} generation {manifest.generation}, which its key does not say")
-    if any(part.startswith(".spotguard") for part in manifest.name.split("/")):
-        raise ManifestError(f"is refused: {manifest.name!r} is no place for a checkpoint")
+    for path in (manifest.name, *(companion.path for companion in manifest.companions)):
+        if any(part.startswith(".spotguard") for part in path.split("/")):
+            raise ManifestError(f"is refused: {path!r} is no place for a checkpoint or what belongs to it")

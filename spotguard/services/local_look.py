@@ -25,6 +25,7 @@ class Torn:
 
     name: str
     reason: str
+    layout: str
     paths: tuple[str, ...]
     """What it consists of, under the root: its folder, or its files."""
 
@@ -73,7 +74,10 @@ class LocalLook:
         examination = Examination(self._volume, settle_seconds=self._settle_seconds)
         for manifest in committed.values():
             examination.predecessors.add_committed(manifest)
-        same, whole, torn, waits = [], [], [], []
+        same: list[str] = []
+        whole: list[LocalCandidate] = []
+        torn: list[Torn] = []
+        waits: list[tuple[Order, float]] = []
         orders: dict[str, Order] = {}
         for local in sorted(inventory.checkpoints.values(), key=lambda local: local.saved_ns):
             manifest = committed.get(local.name)
@@ -85,8 +89,8 @@ class LocalLook:
                 orders[local.name] = manifest.order
             elif isinstance(verdict, Whole):
                 whole.append(LocalCandidate(local.name, orders[local.name]))
-            elif isinstance(verdict, Unfinished):
-                torn.append(Torn(local.name, verdict.reason, _places(local)))
+            elif isinstance(verdict, Unfinished) and local.broken is None:  # a broken one can not be stored, but may well be whole
+                torn.append(Torn(local.name, verdict.reason, local.layout, _places(local)))
                 if verdict.waits_only_for_quiet:
                     waits.append((orders[local.name], verdict.ready_in_seconds or self._settle_seconds))
         newest_known = max((m.order for m in committed.values()), default=None)

@@ -20,7 +20,11 @@ _ATTEMPTS = 2
 
 
 class DamagedObject(Exception):
-    """An object is not what its manifest says. `str()` names it."""
+    """An object is not what its manifest says. `str()` names it; `path` is where it was to go."""
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class Destination(Protocol):
@@ -55,6 +59,7 @@ class _Underway:
     sums: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Offset -> (CRC64NVME, size)."""
     attempt: int = 1
+    given_up: bool = False
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -64,12 +69,16 @@ class PartFetcher:
         self._part_bytes = part_bytes
         self._concurrency = concurrency
 
-    async def fetch(self, files: Iterable[Fetch], destination: Destination, progress: ProgressSink, *, durable: bool = True) -> None:
-        """Bring these files. On return all of them are complete, verified and (if `durable`) flushed to the disk.
+    async def fetch(
+        self, files: Iterable[Fetch], destination: Destination, progress: ProgressSink, *, durable: bool = True, go_on: bool = False
+    ) -> list[DamagedObject]:
+        """Bring these files. On return all of them are complete, verified and (if `durable`) flushed to the disk, but those returned.
 
-        Raises DamagedObject for the first that is not what it should be, NoSpace, PlacementFailed, StoreError. Failed or cancelled:
-        files hold anything, no descriptor stays open."""
-        await _Course(self._transfer, self._part_bytes, list(files), destination, progress, durable=durable).run(self._concurrency)
+        Raises DamagedObject for the first that is not what it should be, or with `go_on` returns them all in the end. Raises NoSpace,
+        PlacementFailed, StoreError. Failed or cancelled: files hold anything, no descriptor stays open."""
+        course = _Course(self._transfer, self._part_bytes, list(files), destination, progress, durable=durable, go_on=go_on)
+        await course.run(self._concurrency)
+        return course.damaged
 
 
 class _Course:
@@ -84,7 +93,10 @@ class _Course:
         progress: ProgressSink,
         *,
         durable: bool,
+        go_on: bool,
     ) -> None:
+        self.damaged: list[DamagedObject] = []
+        self._go_on = go_on
         self._transfer = transfer
         self._part_bytes = part_bytes
         self._files = deque(_Underway(what) for what in files)
@@ -107,14 +119,35 @@ class _Course:
 
     async def _work(self) -> None:
         while self._parts or self._files:
-            if not self._parts:
-                self._cut(self._files.popleft())
-                continue
-            file, offset, size = self._parts.popleft()
-            await self._bring(file, offset, size)
+            if self._parts:
+                file, offset, size = self._parts.popleft()
+            else:
+                file, offset, size = self._files.popleft(), 0, 0
+            try:
+                await self._advance(file, offset, size)
+            except DamagedObject as damage:
+                if not self._go_on:
+                    raise
+                await self._give_up(file, damage)
+
+    async def _advance(self, file: _Underway, offset: int, size: int) -> None:
+        if size == 0:
+            self._cut(file)
+            return
+        try:
+            if not file.given_up:
+                await self._bring(file, offset, size)
+        finally:
             file.waiting -= 1
-            if file.waiting == 0:
-                await self._settle(file)
+        if file.waiting == 0:
+            await (self._close(file, durable=False) if file.given_up else self._settle(file))
+
+    async def _give_up(self, file: _Underway, damage: DamagedObject) -> None:
+        if not file.given_up:
+            file.given_up = True
+            self.damaged.append(damage)
+        if file.waiting == 0:
+            await self._close(file, durable=False)
 
     def _cut(self, file: _Underway) -> None:
         """Queue the parts of a file. An empty one has none: there is nothing to ask for."""
@@ -132,9 +165,9 @@ class _Course:
         try:
             crc = await self._transfer.fetch(what.key, Slice(fd, offset, size), progress=self._progress.advance)
         except ObjectMissing as error:
-            raise DamagedObject(f"the object {what.key} is missing") from error
+            raise DamagedObject(what.path, f"the object {what.key} is missing") from error
         except StoreRejected as error:
-            raise DamagedObject(f"the object {what.key} can not be read: {error}") from error
+            raise DamagedObject(what.path, f"the object {what.key} can not be read: {error}") from error
         except OSError as error:
             raise _in_words(what.path, error) from error
         file.sums[offset] = (crc, size)
@@ -165,7 +198,7 @@ class _Course:
 
 def _refuse_difference(what: Fetch, crc64nvme: str) -> None:
     if crc64nvme != what.crc64nvme:
-        raise DamagedObject(f"the object {what.key} is damaged: its checksum is {crc64nvme}, not {what.crc64nvme}")
+        raise DamagedObject(what.path, f"the object {what.key} is damaged: its checksum is {crc64nvme}, not {what.crc64nvme}")
 
 
 def _in_words(path: str, error: OSError) -> PlacementFailed:

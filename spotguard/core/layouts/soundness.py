@@ -35,7 +35,7 @@ def fault_in(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding]) -> 
         if finding is None:
             return f"{file.path} has not been looked into yet"
         if not finding.sound:
-            return finding.reason if file.path in finding.reason else f"{file.path}: {finding.reason}"
+            return finding.reason if file.path in finding.reason else f"{file.path} {finding.reason}"
         if file.path.endswith(INDEX_SUFFIX) and (missing := missing_shard(file.path, finding, paths)):
             return f"{missing} is not there, which {file.path} names"
     return None

@@ -1,0 +1,97 @@
+"""Fetches an object's bytes by ranged GETs into an open file, summed as they are written."""
+
+from __future__ import annotations
+
+import asyncio
+
+from spotguard.adapters.crt_body import FileSink
+from spotguard.adapters.crt_client import CrtClient
+from spotguard.adapters.crt_requests import Answer, CrtRequest, perform
+from spotguard.adapters.patience import Patience
+from spotguard.adapters.s3_access import S3Access
+from spotguard.adapters.s3_errors import Subject, error_of, refusal_of
+from spotguard.adapters.s3_failures import from_crt
+from spotguard.adapters.s3_multipart import combine
+from spotguard.ports.object_store import ObjectExists, StoreRejected, StoreUnavailable
+from spotguard.ports.part_transfer import Progress, Slice
+
+_PIECE = 16 << 20
+"""What one GET asks for: the CRT holds the answer in memory."""
+
+
+class PieceFetcher:
+    """At most `connections` pieces under way over all fetches together, so that memory is bounded whatever is asked for."""
+
+    def __init__(self, access: S3Access, crt: CrtClient, stall_seconds: float) -> None:
+        self._access, self._crt = access, crt
+        self._patience = Patience(stall_seconds)
+        self._room = asyncio.Semaphore(access.settings.connections)
+
+    async def fetch(self, key: str, into: Slice, etag: str | None, progress: Progress | None) -> int:
+        """The CRC64NVME of the slice. Raises port errors, OSError of writing the file."""
+        if not into.size:
+            condition = {"IfMatch": f'"{etag}"'} if etag else {}
+            await self._access.call("head_object", self._access.subject("read", key), Key=key, **condition)
+            return 0
+        end = into.offset + into.size
+        pieces = [Slice(into.fd, at, min(_PIECE, end - at)) for at in range(into.offset, end, _PIECE)]
+        tasks: list[asyncio.Task[int]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks += [group.create_task(self._fetch_piece(key, piece, etag, progress)) for piece in pieces]
+        except BaseExceptionGroup as failed:  # the first failure cancelled the other pieces
+            raise failed.exceptions[0] from None
+        return combine([(task.result(), piece.size) for task, piece in zip(tasks, pieces, strict=True)])
+
+    async def _fetch_piece(self, key: str, piece: Slice, etag: str | None, progress: Progress | None) -> int:
+        subject = self._access.subject("read", key)
+        async with self._room:
+            client = await self._crt.ready(subject)
+            headers = {"host": self._crt.host, "range": f"bytes={piece.offset}-{piece.offset + piece.size - 1}"}
+            if etag:
+                headers["if-match"] = f'"{etag}"'
+            sink = FileSink(piece)
+            request = CrtRequest("GetObject", "GET", self._crt.path(key), headers, on_body=sink.write)
+            answer = await self._timed(client, request, subject, sink, piece.size)
+        self._raise_failure(answer, sink, piece, subject, etag)
+        if progress:
+            progress(piece.size)
+        return sink.crc64nvme
+
+    async def _timed(self, client: object, request: CrtRequest, subject: Subject, sink: FileSink, size: int) -> Answer:
+        began = asyncio.get_running_loop().time()
+        try:
+            answer = await perform(client, request, subject, self._patience.seconds(size))
+        except StoreUnavailable:
+            self._patience.gave_up()
+            raise
+        finally:
+            sink.abandoned = True
+        if answer.error is None:
+            self._patience.succeeded(size, asyncio.get_running_loop().time() - began)
+        return answer
+
+    def _raise_failure(self, answer: Answer, sink: FileSink, piece: Slice, subject: Subject, etag: str | None) -> None:
+        if isinstance(sink.failure, OSError):
+            raise sink.failure
+        if sink.failure is not None:
+            raise StoreRejected(f"{subject}: {sink.failure}", "check that the store supports ranged reads") from sink.failure
+        if answer.error is not None:
+            if answer.status is None or 200 <= answer.status < 300:
+                raise from_crt(answer.error, subject) from answer.error
+            self._raise_refusal(answer, subject, etag)
+        if answer.status not in (200, 206):
+            raise StoreUnavailable(f"{subject}: HTTP {answer.status} is no success")
+        told = answer.headers.get("content-range", f"bytes {piece.offset}-")
+        if (answer.status == 200 and piece.offset) or not told.startswith(f"bytes {piece.offset}-"):
+            raise StoreRejected(f"{subject}: the store sent another range than was asked for", "check that it supports ranged reads")
+        if sink.received != piece.size:
+            raise StoreUnavailable(f"{subject}: the body ended after {sink.received} of {piece.size} bytes")
+
+    def _raise_refusal(self, answer: Answer, subject: Subject, etag: str | None) -> None:
+        refusal = refusal_of(answer.status, answer.headers, answer.body)
+        self._access.note_refusal(refusal.code)
+        error = error_of(refusal, subject)
+        if isinstance(error, ObjectExists):
+            raise StoreRejected(f"{subject}: it is another object than it was (its ETag is not {etag})") from answer.error
+        raise error from answer.error

@@ -1,0 +1,115 @@
+"""Sends one body: with a CRC64NVME trailer where the store takes it, with Content-MD5 where it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from spotguard.adapters.crt_body import FileBody, md5_of
+from spotguard.adapters.crt_client import CrtClient
+from spotguard.adapters.crt_requests import Answer, CrtRequest, perform
+from spotguard.adapters.patience import Patience
+from spotguard.adapters.s3_access import S3Access
+from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
+from spotguard.adapters.s3_failures import from_crt
+from spotguard.adapters.upload_cap import UploadCap
+from spotguard.core.checksum import encode_crc64
+from spotguard.ports.object_store import ChecksumRefused, StoreUnavailable
+from spotguard.ports.part_transfer import Slice
+
+_CRC_HEADER = "x-amz-checksum-crc64nvme"
+
+
+class Target(NamedTuple):
+    """Which request: `operation` is S3's name for it, `query` without its question mark."""
+
+    operation: str
+    key: str
+    subject: Subject
+    headers: Mapping[str, str]
+    query: str = ""
+
+
+class Sent(NamedTuple):
+    etag: str
+    crc64nvme: int
+
+
+class BodySender:
+    """Learns at the first refusal that a custom store does not take trailers (Ceph 16, rclone), and remembers it.
+
+    Then the MD5 is computed before, which reads the slice twice, and the store checks that. AWS always takes trailers."""
+
+    def __init__(self, access: S3Access, crt: CrtClient, stall_seconds: float) -> None:
+        self._access, self._crt = access, crt
+        self._patience = Patience(stall_seconds)
+        self._trailers = True
+        self.cap = UploadCap()
+
+    async def send(self, target: Target, body: Slice) -> Sent:
+        """Raises port errors, FileShrank, OSError of reading the file."""
+        with_trailer = self._trailers and body.size > 0
+        answer, source = await self._attempt(target, body, with_trailer=with_trailer)
+        if with_trailer and self._crt.custom_endpoint and _trailer_refused(answer):
+            self._trailers = False
+            answer, source = await self._attempt(target, body, with_trailer=False)
+        self._raise_failure(answer, source, target.subject)
+        self._compare(answer, source, target.subject, with_trailer=with_trailer and self._trailers)
+        return Sent(answer.headers["etag"].strip('"'), source.crc64nvme)
+
+    async def _attempt(self, target: Target, body: Slice, *, with_trailer: bool) -> tuple[Answer, FileBody]:
+        client = await self._crt.ready(target.subject)
+        headers = {"host": self._crt.host, "content-length": str(body.size), **target.headers}
+        if not body.size:
+            headers[_CRC_HEADER] = encode_crc64(0)
+        elif not with_trailer:
+            headers["content-md5"] = base64.b64encode(await asyncio.to_thread(md5_of, body)).decode()
+        await self.cap.admit(body.size)
+        source = FileBody(body)
+        request = CrtRequest(
+            target.operation,
+            "PUT",
+            self._crt.path(target.key, target.query),
+            headers,
+            stream=source if body.size else None,
+            trailer=with_trailer,
+        )
+        began = asyncio.get_running_loop().time()
+        try:
+            answer = await perform(client, request, target.subject, self._patience.seconds(body.size))
+        except StoreUnavailable:
+            self._patience.gave_up()
+            raise
+        finally:
+            source.abandoned = True
+        if answer.error is None:
+            self._patience.succeeded(body.size, asyncio.get_running_loop().time() - began)
+        return answer, source
+
+    def _raise_failure(self, answer: Answer, source: FileBody, subject: Subject) -> None:
+        if source.failure is not None:
+            raise source.failure
+        if answer.error is not None:
+            if answer.status is None:
+                raise from_crt(answer.error, subject) from answer.error
+            refusal = refusal_of(answer.status, answer.headers, answer.body)
+            self._access.note_refusal(refusal.code)
+            raise error_of(refusal, subject) from answer.error
+        if answer.status != 200 or not answer.headers.get("etag"):
+            raise StoreUnavailable(f"{subject}: HTTP {answer.status} without an ETag is no success", "check what stands between us and S3")
+
+    def _compare(self, answer: Answer, source: FileBody, subject: Subject, *, with_trailer: bool) -> None:
+        """What the store says it got with what was read."""
+        told = answer.headers.get(_CRC_HEADER)
+        if told is not None and told != encode_crc64(source.crc64nvme):
+            raise ChecksumRefused(f"{subject}: the store has the checksum {told}, sent was {encode_crc64(source.crc64nvme)}")
+        if told is None and with_trailer and self._crt.custom_endpoint:
+            self._trailers = False  # it took the trailer without checking, maybe as content: the commit's listing will tell
+
+
+def _trailer_refused(answer: Answer) -> bool:
+    return answer.error is not None and (
+        answer.status in (411, 501) or refusal_of(answer.status, answer.headers, answer.body).code in TRAILER_REFUSED
+    )

@@ -1,0 +1,417 @@
+"""What goes wrong under the reconcile loop: stores that fail, files that change, folders that go, loops that must not spin."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from spotguard.core.notice import NoticeKind
+from spotguard.core.status import DaemonState
+from spotguard.ports.checkpoint_volume import CannotRead
+from spotguard.supervisor.life import End
+from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
+from tests.support.machine import KEYS, Machine, hf_files, save_hf
+from tests.support.memory_metadata import MemoryMetadataService
+from tests.support.memory_store import Link, MemoryBucket, MemoryStore, MemoryTransfer
+from tests.support.memory_trainer import MemoryTrainer
+from tests.support.memory_volume import MemoryHeldFile, MemoryVolume
+from tests.support.virtual_time import VirtualClock, run_virtual
+
+
+class World:
+    def __init__(self, *, link: Link | None = None, disk: MemoryVolume | None = None, **settings: Any) -> None:
+        self.clock = VirtualClock()
+        self.bucket = MemoryBucket(self.clock)
+        self.link = link or Link()
+        self.faults = Faults()
+        self.imds = MemoryMetadataService(self.clock.wall)
+        self.machine = Machine(
+            self.bucket,
+            clock=self.clock,
+            disk=disk or MemoryVolume(self.clock),
+            link=self.link,
+            metadata=self.imds,
+            store=FaultyStore(MemoryStore(self.bucket, self.clock), self.faults),
+            transfer=FaultyTransfer(MemoryTransfer(self.bucket, self.link), self.faults),
+            **settings,
+        )
+        self.disk = self.machine.disk
+
+    def save(self, step: int, size: int = 4000) -> str:
+        name = save_hf(self.disk, step, size=size)
+        self.machine.guard.schedule.hint(name)
+        return name
+
+    async def committed(self, step: int) -> None:
+        await self.machine.state_of(self.save(step), "committed")
+
+    async def looks_in(self, seconds: float) -> int:
+        before = len(self.disk.scans)
+        await asyncio.sleep(seconds)
+        return len(self.disk.scans) - before
+
+
+def test_a_lost_answer_at_the_manifest_is_no_second_generation() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            await world.committed(100)
+            world.faults.plan("create", Fault.LOST_ANSWER, Fault.UNAVAILABLE)
+            await world.machine.state_of(world.save(200), "committed")
+            assert [m["generation"] for m in world.machine.manifests().values()] == [1, 1]
+
+    run_virtual(story())
+
+
+def test_content_that_changes_after_a_lost_answer_gets_the_generation_after_it() -> None:
+    async def story() -> None:
+        world = World(settle_seconds=2.0)
+        async with world.machine.on():
+            await world.committed(100)
+            world.disk.write("last.ckpt", b"one")
+            await asyncio.sleep(0.5)
+            world.faults.plan("create", Fault.LOST_ANSWER, *[Fault.UNAVAILABLE] * 3)
+            async with asyncio.timeout(60):
+                while not world.faults.fired[Fault.LOST_ANSWER]:
+                    await asyncio.sleep(0.1)
+            world.disk.write("last.ckpt", b"two")
+            world.machine.guard.schedule.hint("last.ckpt")
+            await asyncio.sleep(60)
+            told = [(m["generation"], m["files"][0]["key"]) for m in world.machine.manifests().values() if m["name"] == "last.ckpt"]
+            assert told == [(1, "last.ckpt"), (2, "last.ckpt@2")]
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("verb", ["put", "complete", "begin", "send_part"])
+def test_a_lost_answer_at_any_write_ends_in_one_whole_commit(verb: str) -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            await world.committed(100)
+            world.faults.plan(verb, Fault.LOST_ANSWER)
+            await world.machine.state_of(world.save(200, size=12_000_000), "committed")
+            assert world.faults.fired[Fault.LOST_ANSWER] == 1
+            manifest = next(m for m in world.machine.manifests().values() if m["step"] == 200)
+            for file in manifest["files"]:
+                assert world.bucket.objects[KEYS.absolute(file["key"])].body == world.disk.content(f"checkpoint-200/{file['path']}")
+
+    run_virtual(story())
+
+
+def test_what_is_held_is_sent_when_the_store_comes_back_although_the_trainer_deleted_it() -> None:
+    async def story() -> None:
+        world = World(link=Link(1_000_000))
+        async with world.machine.on():
+            await world.committed(100)
+            name = world.save(200, size=3_000_000)
+            await world.machine.state_of(name, "uploading")
+            world.faults.down = True
+            await asyncio.sleep(10)
+            world.disk.delete(name)
+            world.machine.guard.schedule.hint(name)
+            await asyncio.sleep(60)
+            world.faults.down = False
+            await world.machine.state_of(name, "committed", within=60)
+            await asyncio.sleep(1)
+            assert world.disk.open_count == 0
+
+    run_virtual(story())
+
+
+def test_an_unfinished_folder_that_goes_while_it_is_sent_early_leaves_nothing_behind() -> None:
+    async def story() -> None:
+        world = World(link=Link(1_000_000))
+        async with world.machine.on() as daemon:
+            await world.committed(100)
+            world.disk.write("checkpoint-200/model.safetensors", hf_files(200, size=12_000_000)["model.safetensors"])
+            world.machine.guard.schedule.hint("checkpoint-200/model.safetensors", True)
+            await asyncio.sleep(3)
+            assert world.bucket.uploads
+            world.disk.delete("checkpoint-200")
+            world.machine.guard.schedule.hint("checkpoint-200")
+            await asyncio.sleep(60)
+            assert world.machine.states() == {"checkpoint-100": "committed"}
+            assert world.disk.open_count == 0
+            world.machine.life.stop()
+            assert await daemon is End.DONE
+
+    run_virtual(story())
+
+
+def test_an_early_upload_that_failed_gives_its_files_back_when_the_folder_goes() -> None:
+    async def story() -> None:
+        world = World(link=Link(1_000_000))
+        async with world.machine.on():
+            await world.committed(100)
+            world.disk.write("checkpoint-200/model.safetensors", hf_files(200, size=12_000_000)["model.safetensors"])
+            world.machine.guard.schedule.hint("checkpoint-200/model.safetensors", True)
+            await asyncio.sleep(8)
+            world.faults.down = True
+            await asyncio.sleep(20)
+            world.disk.delete("checkpoint-200")
+            world.machine.guard.schedule.hint("checkpoint-200")
+            await asyncio.sleep(40)
+            assert world.disk.open_count == 0
+            world.faults.down = False
+            await asyncio.sleep(40)
+            assert not world.bucket.uploads
+
+    run_virtual(story())
+
+
+def test_a_held_file_that_is_written_on_after_its_deletion_has_vanished_and_blocks_nothing() -> None:
+    async def story() -> None:
+        world = World(link=Link(1_000_000))
+        async with world.machine.on() as daemon:
+            await world.committed(100)
+            name = world.save(200, size=12_000_000)
+            await world.machine.state_of(name, "uploading")
+            await asyncio.sleep(2)
+            inode = world.disk._inode(f"{name}/model.safetensors")
+            world.disk.delete(name)
+            world.machine.guard.schedule.hint(name)
+            await asyncio.sleep(1)
+            inode.mtime_ns += 5_000_000_000
+            await asyncio.sleep(30)
+            assert world.machine.states()[name] == "vanished"
+            world.machine.life.stop()
+            assert await daemon is End.DONE
+
+    run_virtual(story())
+
+
+def test_a_committed_name_that_is_being_rewritten_is_never_safe_while_the_store_is_away() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            world.disk.write("last.ckpt", b"one")
+            await world.machine.state_of("last.ckpt", "committed")
+            world.faults.down = True
+
+            async def write_on() -> None:
+                size = 10
+                while True:
+                    size += 1
+                    world.disk.write("last.ckpt", b"x" * size)
+                    world.machine.guard.schedule.hint("last.ckpt")
+                    await asyncio.sleep(1)
+
+            writing = asyncio.ensure_future(write_on())
+            world.imds.give(NoticeKind.TERMINATE, seconds=60)
+            await asyncio.sleep(45)
+            assert world.machine.report.state() is DaemonState.DRAINING
+            writing.cancel()
+
+    run_virtual(story())
+
+
+def test_an_atomic_replacement_between_look_and_send_never_mixes_two_saves() -> None:
+    async def story() -> None:
+        world = World(link=Link(2_000_000))
+        written = []
+        async with world.machine.on():
+            for salt in range(6):
+                files = hf_files(100, size=1_000_000, salt=salt)
+                written.append(files)
+                for path, content in files.items():
+                    world.disk.write(f"checkpoint-100/{path}", content, replace=True)
+                world.machine.guard.schedule.hint("checkpoint-100")
+                await asyncio.sleep(0.35)
+            await asyncio.sleep(60)
+            manifests = world.machine.manifests()
+            assert manifests
+            for manifest in manifests.values():
+                found = {f["path"]: world.bucket.objects[KEYS.absolute(f["key"])].body for f in manifest["files"]}
+                assert found in written
+            assert found == written[-1]
+
+    run_virtual(story())
+
+
+def test_a_file_that_is_rewritten_with_its_time_set_back_while_it_is_sent_is_sent_again() -> None:
+    async def story() -> None:
+        world = World(link=Link(1_000_000))
+        async with world.machine.on():
+            name = world.save(100, size=8_000_000)
+            await world.machine.state_of(name, "uploading")
+            await asyncio.sleep(2)
+            path = f"{name}/model.safetensors"
+            before = world.disk._inode(path).stat
+            changed = bytearray(world.disk.content(path))
+            changed[200:] = b"\7" * (len(changed) - 200)
+            world.disk.write(path, bytes(changed), mtime_ns=before.mtime_ns)
+            await world.machine.state_of(name, "committed", within=120)
+            (manifest,) = world.machine.manifests().values()
+            key = next(f["key"] for f in manifest["files"] if f["path"] == "model.safetensors")
+            assert world.bucket.objects[KEYS.absolute(key)].body == bytes(changed)
+
+    run_virtual(story())
+
+
+def test_a_file_that_changes_without_end_does_not_fill_the_bucket() -> None:
+    async def story() -> None:
+        world = World(link=Link(1_000_000))
+        async with world.machine.on():
+            name = world.save(100, size=300_000)
+            for second in range(600):
+                world.disk.write(f"{name}/metrics.bin", b"x" * (200_000 + second))
+                world.machine.guard.schedule.hint(name)
+                await asyncio.sleep(0.1)
+            copies = sum(verb == "put" and "metrics.bin" in key for verb, key in world.bucket.log)
+            assert copies < 30
+            await world.machine.state_of(name, "committed", within=60)
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"format": 9, "files": []}'])
+def test_a_loose_index_that_can_not_be_read_stops_neither_checkpoints_nor_loose_files(body: bytes) -> None:
+    async def story() -> None:
+        world = World()
+        world.bucket.write("put", KEYS.loose_index, body, {}, only_new=False)
+        async with world.machine.on() as daemon:
+            world.disk.write("notes.txt", b"hello")
+            await world.committed(100)
+            await asyncio.sleep(60)
+            assert not daemon.done()
+            assert world.bucket.objects["run1/notes.txt"].body == b"hello"
+
+    run_virtual(story())
+
+
+class Refusing(MemoryVolume):
+    """A disk on which these may be listed but not opened."""
+
+    refused: frozenset[str] = frozenset()
+    scan_refused = False
+
+    async def hold(self, source: str) -> MemoryHeldFile:
+        if source in self.refused:
+            raise CannotRead(f"{source}: permission denied")
+        return await super().hold(source)
+
+    async def scan(self, folders: Any = None) -> Any:
+        tree = await super().scan(folders)
+        if self.scan_refused:
+            raise CannotRead("/out: permission denied")
+        return tree
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_the_loop_rests_whatever_can_not_be_done(draining: bool) -> None:
+    async def story() -> None:
+        disk = Refusing()
+        world = World(disk=disk)
+        disk.clock = world.clock
+        disk.refused = frozenset({"secret.txt", "checkpoint-300/optimizer.pt"})
+        async with world.machine.on():
+            await world.committed(100)
+            disk.write("secret.txt", b"x")
+            world.save(300)
+            disk.write("checkpoint-200/model.safetensors", b"torn")
+            if draining:
+                world.imds.give(NoticeKind.TERMINATE, seconds=120)
+            await asyncio.sleep(10)
+            assert await world.looks_in(60) <= (60 * 4 if draining else 60)
+            world.faults.denied = True
+            assert await world.looks_in(30) <= (30 * 4 if draining else 60)
+            disk.scan_refused = True
+            assert await world.looks_in(60) <= 60 * 2
+            disk.scan_refused = False
+            world.faults.denied = False
+            disk.refused = frozenset()
+            await world.machine.state_of("checkpoint-300", "committed", within=60)
+
+    run_virtual(story())
+
+
+def test_a_cancelled_upload_goes_on_from_its_parts_and_its_progress_never_lies() -> None:
+    async def story() -> None:
+        world = World(link=Link(1_000_000))
+        async with world.machine.on():
+            await world.committed(100)
+            world.save(200, size=30_000_000)
+            await world.machine.state_of("checkpoint-200", "uploading")
+            await asyncio.sleep(18)
+            world.imds.give(NoticeKind.TERMINATE, seconds=120)
+            await asyncio.sleep(6)
+            save_hf(world.disk, 300, size=8_000_000)
+            world.machine.guard.replicator.look_now()
+            await world.machine.state_of("checkpoint-300", "uploading")
+            await asyncio.sleep(1)
+            shown = {c.name: c.uploaded_bytes for c in world.machine.guard.replicator.view.value.checkpoints}
+            assert 15_000_000 <= shown["checkpoint-200"] <= 30_100_000
+            await world.machine.state_of("checkpoint-200", "committed", within=60)
+            parts = [key for verb, key in world.bucket.log if verb == "send_part" and "checkpoint-200" in key]
+            assert len(parts) <= 8  # six, and those that were under way when it was stopped
+
+    run_virtual(story())
+
+
+def test_a_real_notice_within_a_drill_signals_the_trainer_at_once() -> None:
+    async def story() -> None:
+        trainer = MemoryTrainer()
+        world = World(trainer=trainer, signal="SIGUSR1", poll_seconds=1.0)
+        trainer.start()
+        async with world.machine.on():
+            await world.committed(100)
+            world.machine.guard.monitor.announce_drill(60)
+            await world.machine.guard.drain.view.until(lambda v: v.state is DaemonState.SAFE)
+            await asyncio.sleep(0.5)
+            world.imds.give(NoticeKind.TERMINATE, seconds=120)
+            await world.machine.guard.monitor.state.until(lambda s: s.current is not None and not s.current.drill)
+            seen = world.clock.monotonic()
+            await asyncio.sleep(0.2)
+            assert trainer.sent
+            assert trainer.sent[0].at - seen <= 0.05
+
+    run_virtual(story())
+
+
+def test_a_process_table_that_can_not_be_read_costs_no_drain() -> None:
+    async def story() -> None:
+        trainer = MemoryTrainer()
+        world = World(trainer=trainer, signal="SIGUSR1")
+        process = trainer.start()
+        async with world.machine.on() as daemon:
+            await world.committed(100)
+            await asyncio.sleep(6)
+            trainer.find_error = OSError("too many open files")
+            trainer.on_signal = lambda *_: trainer.exit(process)
+            world.imds.give(NoticeKind.TERMINATE, seconds=60)
+            async with asyncio.timeout(70):
+                await world.machine.guard.drain.view.until(lambda v: v.state is DaemonState.SAFE)
+            assert trainer.signals == [(process.pid, "SIGUSR1")]
+            assert not daemon.done()
+
+    run_virtual(story())
+
+
+def test_weeks_of_checkpoints_leave_little_in_memory() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            for step in range(1, 400):
+                name = world.save(step)
+                await world.machine.state_of(name, "committed")
+                if step > 2:
+                    world.disk.delete(f"checkpoint-{step - 2}")
+                world.disk.write(f"loose-{step}.txt", b"x")
+                if step > 1:
+                    world.disk.delete(f"loose-{step - 1}.txt")
+                await asyncio.sleep(1)
+            await asyncio.sleep(120)
+            guard, dispatcher = world.machine.guard, world.machine.guard.replicator._dispatcher
+            assert len(list(guard.ledger)) <= 60
+            assert len(guard.committed._read) <= 70
+            assert not dispatcher._tools.engine._begun
+            assert len(dispatcher._loose._sent_at) <= 20
+            assert len(guard.replicator._writers._content) <= 60
+            assert len(guard.replicator._writers._seen) <= 60
+            assert sum(record.upload is not None for record in guard.ledger) <= 5
+            assert world.disk.open_count == 0
+
+    run_virtual(story())
