@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 from awscrt.checksums import crc64nvme
 
 from spotguard.ports.part_transfer import FileShrank, Slice
-
-_BLOCK = 4 << 20
 
 
 class FileBody(io.RawIOBase):
@@ -105,16 +102,3 @@ class FileSink:
             written = os.pwrite(self._into.fd, view, self._into.offset + self.received)
             self.received += written
             view = view[written:]
-
-
-def md5_of(source: Slice) -> bytes:
-    """For `Content-MD5`. Raises FileShrank, OSError."""
-    digest = hashlib.md5(usedforsecurity=False)
-    done = 0
-    while done < source.size:
-        block = os.pread(source.fd, min(_BLOCK, source.size - done), source.offset + done)
-        if not block:
-            raise FileShrank(f"the file ends at {source.offset + done} bytes now: {source.offset + source.size} were to be sent")
-        digest.update(block)
-        done += len(block)
-    return digest.digest()

@@ -7,6 +7,7 @@ must not share one.
 from __future__ import annotations
 
 import asyncio
+import gc
 from urllib.parse import quote, urlsplit
 
 from awscrt.io import ClientBootstrap, ClientTlsContext, DefaultHostResolver, EventLoopGroup, TlsConnectionOptions, TlsContextOptions
@@ -61,7 +62,9 @@ class CrtClient:
         events = [made.shutdown_event for made in (self._client, self._group) if made is not None]
         self._client = self._group = None
         for event in events:
-            await asyncio.to_thread(event.wait, _SHUTDOWN_SECONDS)
+            if not await asyncio.to_thread(event.wait, _SHUTDOWN_SECONDS / 20):
+                gc.collect()  # a failure's traceback, caught in a cycle somewhere, still holds the client
+                await asyncio.to_thread(event.wait, _SHUTDOWN_SECONDS)
 
     def _make(self, route: Route) -> S3Client:
         self._group = self._group or EventLoopGroup(_THREADS)

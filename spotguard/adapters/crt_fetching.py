@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from awscrt.s3 import S3Client
+
 from spotguard.adapters.crt_body import FileSink
 from spotguard.adapters.crt_client import CrtClient
 from spotguard.adapters.crt_requests import Answer, CrtRequest, perform
@@ -12,7 +14,8 @@ from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import Subject, error_of, refusal_of
 from spotguard.adapters.s3_failures import from_crt
 from spotguard.adapters.s3_multipart import combine
-from spotguard.ports.object_store import ObjectExists, StoreRejected, StoreUnavailable
+from spotguard.adapters.together import run_together
+from spotguard.ports.object_store import ObjectExists, StoreError, StoreRejected, StoreUnavailable
 from spotguard.ports.part_transfer import Progress, Slice
 
 _PIECE = 16 << 20
@@ -30,18 +33,12 @@ class PieceFetcher:
     async def fetch(self, key: str, into: Slice, etag: str | None, progress: Progress | None) -> int:
         """The CRC64NVME of the slice. Raises port errors, OSError of writing the file."""
         if not into.size:
-            condition = {"IfMatch": f'"{etag}"'} if etag else {}
-            await self._access.call("head_object", self._access.subject("read", key), Key=key, **condition)
+            await self._access.call("head_object", self._access.subject("read", key), {"Key": key})
             return 0
         end = into.offset + into.size
         pieces = [Slice(into.fd, at, min(_PIECE, end - at)) for at in range(into.offset, end, _PIECE)]
-        tasks: list[asyncio.Task[int]] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks += [group.create_task(self._fetch_piece(key, piece, etag, progress)) for piece in pieces]
-        except BaseExceptionGroup as failed:  # the first failure cancelled the other pieces
-            raise failed.exceptions[0] from None
-        return combine([(task.result(), piece.size) for task, piece in zip(tasks, pieces, strict=True)])
+        sums = await run_together(self._fetch_piece(key, piece, etag, progress) for piece in pieces)
+        return combine([(crc, piece.size) for crc, piece in zip(sums, pieces, strict=True)])
 
     async def _fetch_piece(self, key: str, piece: Slice, etag: str | None, progress: Progress | None) -> int:
         subject = self._access.subject("read", key)
@@ -58,7 +55,7 @@ class PieceFetcher:
             progress(piece.size)
         return sink.crc64nvme
 
-    async def _timed(self, client: object, request: CrtRequest, subject: Subject, sink: FileSink, size: int) -> Answer:
+    async def _timed(self, client: S3Client, request: CrtRequest, subject: Subject, sink: FileSink, size: int) -> Answer:
         began = asyncio.get_running_loop().time()
         try:
             answer = await perform(client, request, subject, self._patience.seconds(size))
@@ -79,7 +76,7 @@ class PieceFetcher:
         if answer.error is not None:
             if answer.status is None or 200 <= answer.status < 300:
                 raise from_crt(answer.error, subject) from answer.error
-            self._raise_refusal(answer, subject, etag)
+            raise self._refusal(answer, subject, etag) from answer.error
         if answer.status not in (200, 206):
             raise StoreUnavailable(f"{subject}: HTTP {answer.status} is no success")
         told = answer.headers.get("content-range", f"bytes {piece.offset}-")
@@ -88,10 +85,10 @@ class PieceFetcher:
         if sink.received != piece.size:
             raise StoreUnavailable(f"{subject}: the body ended after {sink.received} of {piece.size} bytes")
 
-    def _raise_refusal(self, answer: Answer, subject: Subject, etag: str | None) -> None:
+    def _refusal(self, answer: Answer, subject: Subject, etag: str | None) -> StoreError:
         refusal = refusal_of(answer.status, answer.headers, answer.body)
         self._access.note_refusal(refusal.code)
         error = error_of(refusal, subject)
         if isinstance(error, ObjectExists):
-            raise StoreRejected(f"{subject}: it is another object than it was (its ETag is not {etag})") from answer.error
-        raise error from answer.error
+            return StoreRejected(f"{subject}: it is another object than it was (its ETag is not {etag})")
+        return error

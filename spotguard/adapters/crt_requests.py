@@ -12,6 +12,7 @@ from awscrt.http import HttpHeaders, HttpRequest
 from awscrt.s3 import S3ChecksumAlgorithm, S3ChecksumConfig, S3ChecksumLocation, S3Client, S3RequestType
 
 from spotguard.adapters.s3_errors import Subject
+from spotguard.adapters.together import settled
 from spotguard.ports.object_store import StoreUnavailable
 
 _END_SECONDS = 5.0
@@ -89,13 +90,6 @@ async def perform(client: S3Client, request: CrtRequest, subject: Subject, limit
     finally:
         if not ended.done():
             sent.cancel()
-            await _end(ended)
+            await settled([ended], _END_SECONDS)
     return answer
 
-
-async def _end(ended: asyncio.Future[None]) -> None:
-    """Wait for the end of a cancelled request, whatever cancellation comes meanwhile; the first one is raised afterwards anyway."""
-    give_up = asyncio.get_running_loop().time() + _END_SECONDS
-    while not ended.done() and (left := give_up - asyncio.get_running_loop().time()) > 0:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([ended], timeout=left)

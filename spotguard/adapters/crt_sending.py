@@ -7,13 +7,14 @@ import base64
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from spotguard.adapters.crt_body import FileBody, md5_of
+from spotguard.adapters.crt_body import FileBody
 from spotguard.adapters.crt_client import CrtClient
 from spotguard.adapters.crt_requests import Answer, CrtRequest, perform
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
 from spotguard.adapters.s3_failures import from_crt
+from spotguard.adapters.slice_sums import sums_of
 from spotguard.adapters.upload_cap import UploadCap
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.object_store import ChecksumRefused, StoreUnavailable
@@ -65,7 +66,7 @@ class BodySender:
         if not body.size:
             headers[_CRC_HEADER] = encode_crc64(0)
         elif not with_trailer:
-            headers["content-md5"] = base64.b64encode(await asyncio.to_thread(md5_of, body)).decode()
+            headers["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
         await self.cap.admit(body.size)
         source = FileBody(body)
         request = CrtRequest(

@@ -1,84 +1,149 @@
-"""The bucket's listings and small objects, through boto3."""
+"""The object-store port over boto3: whole small objects, listings, deletions."""
 
 from __future__ import annotations
 
-import time
+import contextlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from awscrt.checksums import crc64nvme
 
 from spotguard.adapters.s3_access import S3Access
 from spotguard.core.checksum import decode_crc64, encode_crc64
-from spotguard.ports.object_store import ObjectFacts, ObjectMissing, StoredObject
+from spotguard.ports.object_store import (
+    ObjectFacts,
+    ObjectMissing,
+    StoreDenied,
+    StoredObject,
+    StoreError,
+    StoreRejected,
+    StoreUnavailable,
+)
 
 _PAGE = 1000
 
 
 class S3ObjectStore:
+    """One attempt per verb; retries are `RetryingStore`'s."""
+
     def __init__(self, access: S3Access) -> None:
         self._access = access
+        self._bucket_seen = False
+        self._bulk_deletes = True
 
     async def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Sequence[StoredObject]:
         found: list[StoredObject] = []
-        subject = self._access.subject("list", prefix)
-        start: dict[str, Any] = {"StartAfter": start_after} if start_after else {}
-        while True:
+        following: dict[str, Any] = {"StartAfter": start_after} if start_after else {}
+        while limit is None or len(found) < limit:
             page = _PAGE if limit is None else min(_PAGE, limit - len(found))
-            answer = await self._access.call("list_objects_v2", subject, Prefix=prefix, MaxKeys=page, **start)
-            found += [_listed(item) for item in answer.get("Contents", ())]
-            if not answer.get("IsTruncated") or (limit is not None and len(found) >= limit):
-                return found
-            start = {"ContinuationToken": answer["NextContinuationToken"]}
+            answer = await self._access.call(
+                "list_objects_v2", self._access.subject("list", prefix), {"Prefix": prefix, "MaxKeys": page, **following}
+            )
+            self._bucket_seen = True
+            found += [_listed(entry) for entry in answer.get("Contents", ())]
+            if not answer.get("IsTruncated"):
+                break
+            if not (token := answer.get("NextContinuationToken")):
+                raise StoreUnavailable(f"{self._access.subject('list', prefix)}: the listing broke off")
+            following = {"ContinuationToken": token}
+        return found
 
     async def head(self, key: str) -> ObjectFacts:
-        answer = await self._access.call("head_object", self._access.subject("look at", key), Key=key, ChecksumMode="ENABLED")
-        checksum = answer.get("ChecksumCRC64NVME")
+        try:
+            answer = await self._access.call("head_object", self._access.subject("look at", key), {"Key": key, "ChecksumMode": "ENABLED"})
+        except ObjectMissing:
+            await self._insist_on_bucket()
+            raise
+        self._bucket_seen = True
         return ObjectFacts(
-            key=key,
-            size=answer["ContentLength"],
-            etag=str(answer["ETag"]).strip('"'),
-            modified=answer["LastModified"].timestamp(),
-            crc64nvme=decode_crc64(checksum) if checksum else None,
-            metadata=dict(answer.get("Metadata", {})),
+            key,
+            int(answer["ContentLength"]),
+            _unquoted(answer["ETag"]),
+            _seconds(answer["LastModified"]),
+            _checksum(answer),
+            dict(answer.get("Metadata", {})),
         )
 
     async def read(self, key: str, *, max_bytes: int = 64 << 20) -> bytes:
-        subject = self._access.subject("read", key)
-        body: bytes = (await self._access.call("get_object", subject, max_body=max_bytes, Key=key))["Body"]
-        return body
+        answer = await self._access.call("get_object", self._access.subject("read", key), {"Key": key}, max_body=max_bytes)
+        self._bucket_seen = True
+        return bytes(answer["Body"])
 
     async def create(self, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> StoredObject:
-        return await self._put(key, body, metadata, {"IfNoneMatch": "*"})
+        return await self._put(key, body, metadata, IfNoneMatch="*")
 
     async def replace(self, key: str, body: bytes, *, metadata: Mapping[str, str] | None = None) -> StoredObject:
-        return await self._put(key, body, metadata, {})
+        return await self._put(key, body, metadata)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            try:
-                await self._access.call("delete_object", self._access.subject("delete", key), Key=key)
-            except ObjectMissing:
-                continue
+        for at in range(0, len(keys), _PAGE):
+            chunk = keys[at : at + _PAGE]
+            if not (self._bulk_deletes and len(chunk) > 1 and all(map(_fits_xml, chunk)) and await self._delete_in_bulk(chunk)):
+                for key in chunk:
+                    await self._access.call("delete_object", self._access.subject("delete", key), {"Key": key})
 
     def clock_offset(self) -> float | None:
         return self._access.clock.offset
 
-    async def _put(
-        self, key: str, body: bytes, metadata: Mapping[str, str] | None, condition: Mapping[str, str]
-    ) -> StoredObject:
-        answer = await self._access.call(
-            "put_object",
-            self._access.subject("write", key),
-            Key=key,
-            Body=body,
-            Metadata=dict(metadata or {}),
-            ChecksumCRC64NVME=encode_crc64(crc64nvme(body)),
+    async def _put(self, key: str, body: bytes, metadata: Mapping[str, str] | None, **condition: str) -> StoredObject:
+        parameters: dict[str, Any] = {
+            "Key": key,
+            "Body": body,
+            "Metadata": dict(metadata or {}),
+            "ChecksumCRC64NVME": encode_crc64(crc64nvme(body)),
             **condition,
             **self._access.settings.creation_parameters(),
-        )
-        return StoredObject(key, len(body), str(answer["ETag"]).strip('"'), time.time() + (self.clock_offset() or 0.0))
+        }
+        answer = await self._access.call("put_object", self._access.subject("write", key), parameters)
+        self._bucket_seen = True
+        modified = self._access.clock.store_now()
+        return StoredObject(key, len(body), _unquoted(answer["ETag"]), modified)
+
+    async def _delete_in_bulk(self, keys: Sequence[str]) -> bool:
+        """False where the store does not know how; then and later they go one by one."""
+        subject = self._access.subject("delete", keys[0])
+        wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        try:
+            answer = await self._access.call("delete_objects", subject, {"Delete": wanted})
+        except StoreRejected:
+            self._bulk_deletes = False
+            return False
+        for failed in answer.get("Errors", ()):
+            kind: type[StoreError] = StoreDenied if failed.get("Code") == "AccessDenied" else StoreUnavailable
+            named = self._access.subject("delete", failed.get("Key", ""))
+            raise kind(f"{named}: {failed.get('Code')}: {failed.get('Message')}", "allow s3:DeleteObject")
+        return True
+
+    async def _insist_on_bucket(self) -> None:
+        """Raise BucketMissing if it is the bucket that is missing: a HEAD's 404 says nothing about which."""
+        if self._bucket_seen:
+            return
+        with contextlib.suppress(StoreDenied):  # it exists; whether we may look at it as a whole does not matter here
+            await self._access.check_bucket()
+        self._bucket_seen = True
 
 
-def _listed(item: Mapping[str, Any]) -> StoredObject:
-    return StoredObject(item["Key"], item["Size"], str(item["ETag"]).strip('"'), item["LastModified"].timestamp())
+def _listed(entry: Mapping[str, Any]) -> StoredObject:
+    return StoredObject(entry["Key"], int(entry["Size"]), _unquoted(entry["ETag"]), _seconds(entry["LastModified"]))
+
+
+def _unquoted(etag: str) -> str:
+    return etag.strip('"')
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.timestamp()
+
+
+def _checksum(answer: Mapping[str, Any]) -> int | None:
+    """The full-object checksum; a composite one (`…-3`) says nothing about the whole."""
+    try:
+        return decode_crc64(answer["ChecksumCRC64NVME"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _fits_xml(key: str) -> bool:
+    """Whether a key can stand in the body of DeleteObjects: XML 1.0 has no control characters."""
+    return all(character >= " " and character not in "\ufffe\uffff" for character in key)

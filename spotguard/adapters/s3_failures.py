@@ -43,7 +43,8 @@ def _from_client_error(error: boto.ClientError, subject: Subject) -> StoreError:
     status = answer.get("HTTPStatusCode")
     headers = {name.lower(): str(value) for name, value in answer.get("HTTPHeaders", {}).items()}
     code = str(error.response.get("Error", {}).get("Code") or "")
-    region = headers.get("x-amz-bucket-region") or error.response.get("Error", {}).get("Region")
+    named = error.response.get("Error", {}).get("Region")
+    region = headers.get("x-amz-bucket-region") or (str(named) if named else None)
     if code.isdigit():  # a HEAD has no body: botocore gives the status as the code
         code = ""
     return error_of(Refusal(status, code, str(error.response.get("Error", {}).get("Message") or ""), region), subject)

@@ -8,6 +8,7 @@ from typing import Any
 from awscrt.checksums import combine_crc64nvme
 
 from spotguard.adapters.s3_access import S3Access
+from spotguard.adapters.s3_errors import Subject
 from spotguard.core.checksum import decode_crc64, encode_crc64
 from spotguard.ports.object_store import ObjectMissing, StoreRejected, StoreUnavailable, UploadMissing
 from spotguard.ports.part_transfer import ListedPart, SentObject, SentPart, Upload
@@ -58,9 +59,17 @@ class MultipartUploads:
             )
         except ObjectMissing as error:
             raise UploadMissing(f"{subject}: the upload is not open any more") from error
-        if not answer.get("ETag"):
+        if not answer.get("Key"):  # botocore has looked for an error in the body already
             raise StoreUnavailable(f"{subject}: the answer does not say that it is done")
-        return SentObject(upload.key, size, answer["ETag"].strip('"'), crc)
+        etag = (answer.get("ETag") or await self._etag_of(upload.key, size, subject)).strip('"')
+        return SentObject(upload.key, size, etag, crc)
+
+    async def _etag_of(self, key: str, size: int, subject: Subject) -> str:
+        """Ceph 16 leaves the ETag of a Complete empty."""
+        answer = await self._access.call("head_object", self._access.subject("look at", key), {"Key": key})
+        if answer["ContentLength"] != size:
+            raise StoreUnavailable(f"{subject}: the object has {answer['ContentLength']} bytes instead of {size}")
+        return str(answer["ETag"])
 
     async def abort(self, upload: Upload) -> None:
         subject = self._access.subject("abort the upload of", upload.key)

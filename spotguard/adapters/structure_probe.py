@@ -6,8 +6,8 @@ import os
 import threading
 from collections import OrderedDict
 
-from spotguard.adapters.holding import open_to_read
 from spotguard.adapters.file_structure import finding_of
+from spotguard.adapters.holding import open_to_read
 from spotguard.core.structure import Finding, Probe
 from spotguard.ports.checkpoint_volume import CannotRead
 

@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "verify": "Re-read committed checkpoints and check every byte.",
     "status": "Ask the running daemon whether the run is safe.",
     "config": "Show the effective configuration and where each value came from.",
-    "demo": "See the whole story on this machine, in under a minute.",
+    "demo": "See the whole story on this machine: no AWS account, under a minute.",
 }
 """Each name is a module in `spotguard.cli.commands` with a click command called `command`; the text is its line of help, kept here
 so that `--help` loads none of them."""
@@ -67,7 +67,7 @@ class SpotguardGroup(click.Group):
         sys.exit(_run(self, arguments, prog_name or "spotguard", extra))
 
 
-@click.group(cls=SpotguardGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("spotguard", cls=SpotguardGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="spotguard", message="%(prog)s %(version)s")
 def cli() -> None:
     """Keeps every checkpoint of a training run on EC2 spot instances."""

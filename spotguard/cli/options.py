@@ -63,7 +63,8 @@ def configured(
 ) -> Callable[[Wrapped], Wrapped]:
     """Give a command `-c`, `--dir`, `--url`, `--set`, `--json` and `-v`, and call it with an Invocation first.
 
-    `logs`: `full` logs as `log.level` says (a daemon); `quiet` only warnings, unless `-v` or `log.level` is given."""
+    `logs`: `full` logs as `log.level` says (a daemon); `quiet` only errors, unless `-v` or `log.level` is given,
+    because what a command has to say of a failure is its one line."""
 
     def decorate(function: Wrapped) -> Wrapped:
         @functools.wraps(function)
@@ -116,7 +117,7 @@ def _level(loaded: LoadedConfig, verbose: bool, logs: Literal["quiet", "full"]) 
     if verbose:
         return "debug"
     chosen = logs == "full" or loaded.provenance["log.level"].kind != "default"
-    return loaded.config.log.level if chosen else "warning"
+    return loaded.config.log.level if chosen else "error"
 
 
 def _format(loaded: LoadedConfig, as_json: bool, logs: Literal["quiet", "full"]) -> Literal["auto", "console", "json"]:

@@ -117,7 +117,7 @@ def _exposure(status: Status) -> str:
 def _trainer(status: Status, now: datetime) -> str:
     trainer = status.trainer
     if not trainer.found:
-        return "not found"
+        return "none seen"
     pids = "PID " + ", ".join(map(str, trainer.pids)) if trainer.pids else "found"
     return pids if trainer.signalled_at is None else f"{pids}, signalled {age(trainer.signalled_at, now)}"
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from spotguard.core.checkpoint import FileStat, Order, Tree, generalised, stage_of
 from spotguard.core.loose import LooseFile
+from spotguard.core.manifest import Manifest
 from spotguard.core.run_keys import ManifestKey
 
 _NS = 1_000_000_000
@@ -136,6 +137,25 @@ def could_be_picked(name: str, layout: str, known: Iterable[str]) -> bool:
     A Hugging Face Trainer takes any `checkpoint-<N>`. A folder or file of the generic layouts counts only beside a checkpoint whose
     name differs in nothing but digits: `data-2024` is not moved because a file in it is empty."""
     return not layout.startswith("generic") or generalised(name) in {generalised(other) for other in known}
+
+
+def newest_relatives(names: Iterable[str], committed: Sequence[ManifestKey]) -> frozenset[str]:
+    """Of each kind of checkpoint on disk, the name that was committed last. A kind is what differs in nothing but digits."""
+    kinds = {generalised(name) for name in names}
+    newest: dict[str, ManifestKey] = {}
+    for key in committed:
+        kind = generalised(key.name)
+        if kind in kinds and (kind not in newest or key.order > newest[kind].order):
+            newest[kind] = key
+    return frozenset(key.name for key in newest.values())
+
+
+def layout_of_relative(name: str, layout: str, committed: Iterable[Manifest]) -> str:
+    """By whose rule a checkpoint on disk is judged: that of the newest commit of its kind, else the one that it looks like.
+
+    A save that was cut off may lack the very file by which its layout is told, and looks like a generic one then."""
+    relatives = [manifest for manifest in committed if generalised(manifest.name) == generalised(name)]
+    return max(relatives, key=lambda manifest: manifest.order).layout if relatives else layout
 
 
 def readable_bytes(size: float) -> str:

@@ -81,6 +81,9 @@ class Carrier:
 
     async def _commit(self, record: Record, capture: Capture, upload: CheckpointUpload, reason: str) -> Manifest:
         if record.draft is None or record.draft[0] is not capture:
+            if record.draft is not None:
+                self._committed.forget()  # of other content, and never answered: it may be there, so the numbers must be read again
+            await self._committed.load()
             manifest = draft(
                 capture,
                 upload.sent,

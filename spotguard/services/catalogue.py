@@ -56,8 +56,8 @@ class Catalogue:
         found = await asyncio.gather(*(read(key) for key in latest.values()))
         return {manifest.name: manifest for manifest in found if manifest is not None}
 
-    async def missing_objects(self, manifest: Manifest) -> str | None:
-        """Why the data of a commit can not be whole: an object that is gone or has another size, named; None if all is there.
+    async def absent_objects(self, manifest: Manifest) -> Mapping[str, str]:
+        """The objects of a commit that are gone or have another size: key -> what is wrong, in the manifest's order.
 
         One listing of the checkpoint's own place; what a commit shares with an earlier one is asked for apart."""
         wanted = {self._keys.absolute(file.key): file.size for file in manifest.files}
@@ -66,12 +66,13 @@ class Catalogue:
         elsewhere = sorted(key for key in wanted if key not in sizes and not key.startswith(place))
         for folder, group in groupby(elsewhere, key=lambda key: key.rpartition("/")[0]):
             sizes.update(await self._sizes(folder, list(group)))
+        wrong = {}
         for key, size in wanted.items():
             if key not in sizes:
-                return f"the object {self._keys.relative(key)} is missing"
-            if sizes[key] != size:
-                return f"the object {self._keys.relative(key)} has {sizes[key]} bytes, not {size}"
-        return None
+                wrong[key] = f"the object {key} is missing"
+            elif sizes[key] != size:
+                wrong[key] = f"the object {key} has {sizes[key]} bytes, not {size}"
+        return wrong
 
     async def _sizes(self, folder: str, keys: Sequence[str]) -> Mapping[str, int]:
         if folder != self._keys.prefix and len(keys) > _HEAD_RATHER_THAN_LIST:

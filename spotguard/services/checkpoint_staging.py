@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from spotguard.core.checkpoint import Unit, stage_of
@@ -35,7 +35,15 @@ class CheckpointStaging:
         self._keys = keys
         self._progress = progress
 
-    async def prepare(self, manifest: Manifest, *, token: str, lies_at: str | None, nothing_more: bool) -> Staged:
+    async def prepare(
+        self,
+        manifest: Manifest,
+        *,
+        token: str,
+        lies_at: str | None,
+        nothing_more: bool,
+        before_fetching: Callable[[], Awaitable[None]],
+    ) -> Staged:
         """Have every byte of the checkpoint on this disk, verified.
 
         `lies_at`: where a folder or file of that name lies now, whose files may be right; `nothing_more`: whether it has that very set of
@@ -45,6 +53,7 @@ class CheckpointStaging:
         if nothing_more and len(right) == len(manifest.files):
             await self._correct_times(manifest)
             return Staged(None, reused=len(right))
+        await before_fetching()
         stage = await self._placement.stage(manifest.name, token)
         try:
             return await self._fill(stage, manifest, right)
@@ -78,7 +87,7 @@ class CheckpointStaging:
             self._progress.done()
         for file in manifest.files:
             await stage.stamp(file.path, mode=file.mode, mtime_ns=file.mtime_ns)
-        return Staged(stage, _moves(manifest), tuple(file.path for file in missing), size, len(here))
+        return Staged(stage, moves_of(manifest), tuple(file.path for file in missing), size, len(here))
 
     async def _right_files(self, manifest: Manifest, lies_at: str) -> dict[str, str]:
         """Path -> where it lies, of the files whose content is what was committed."""
@@ -126,7 +135,8 @@ def refuse_too_little_space(what: str, sizes: Iterable[int], free: int, where: s
         )
 
 
-def _moves(manifest: Manifest) -> tuple[Move, ...]:
+def moves_of(manifest: Manifest) -> tuple[Move, ...]:
+    """What gets which name when the checkpoint is published."""
     if manifest.unit is Unit.DIRECTORY:
         return (Move("", manifest.name),)
     return tuple(Move(file.path, _beside(manifest, file)) for file in manifest.files)

@@ -65,7 +65,8 @@ class CheckpointUpload:
         self._is_directory = is_directory
         self._rank = rank
         self._held: dict[str, HeldFile] = {}
-        self._in_flight: dict[str, int] = {}
+        self._gone: dict[LocalFile, int] = {}
+        """Of files that are not sent whole: bytes that are on their way, or lie in the bucket as parts."""
         self._locks: dict[str, asyncio.Lock] = {}
         self._remote: dict[str, StoredObject] | None = None
         self._tried: set[str] = set()
@@ -80,11 +81,14 @@ class CheckpointUpload:
 
     def uploaded_bytes(self, files: Sequence[LocalFile]) -> int:
         """How much of these contents is in the bucket or has gone, for display."""
-        done = sum(file.stat.size for file in files if self._is_sent(file))
-        return done + sum(self._in_flight.values())
+        return sum(file.stat.size if self._is_sent(file) else self._gone.get(file, 0) for file in files)
 
     def bytes_left(self, files: Sequence[LocalFile]) -> int:
-        return max(0, sum(file.stat.size for file in files if not self._is_sent(file)) - sum(self._in_flight.values()))
+        return sum(max(0, file.stat.size - self._gone.get(file, 0)) for file in files if not self._is_sent(file))
+
+    def secures(self, files: Sequence[LocalFile]) -> bool:
+        """Whether each of these contents is sent or held open."""
+        return all(self._is_sent(file) or self._is_held(file) for file in files)
 
     def has(self, file: LocalFile) -> bool:
         """Whether this very content is in the bucket."""
@@ -133,12 +137,26 @@ class CheckpointUpload:
     async def give_up(self) -> None:
         """Close the files and throw unfinished multipart uploads away. What was sent whole stays for the janitor."""
         self.let_go()
-        for key in self._tried:
+        self._gone.clear()
+        tried, self._tried = self._tried, set()
+        for key in tried:
             await self._tools.engine.forget(key)
+
+    def rest(self) -> None:
+        """It is committed: keep what lies where, for the next generation, and nothing else."""
+        self.let_go()
+        self._remote = None
+        self._gone.clear()
+        self._tried.clear()
+        self._locks.clear()
 
     def _is_sent(self, file: LocalFile) -> bool:
         sent = self.sent.get(file.path)
         return sent is not None and same_content(sent.stat, file.stat)
+
+    def _is_held(self, file: LocalFile) -> bool:
+        held = self._held.get(file.path)
+        return held is not None and same_content(held.stat, file.stat) and held.unchanged()
 
     def _key(self, path: str, version: int) -> str:
         return self._tools.keys.data(self.name, path, is_directory=self._is_directory, version=version)
@@ -162,10 +180,8 @@ class CheckpointUpload:
 
     async def _send_file(self, file: LocalFile) -> None:
         held = await self._hold(file)
-        try:
-            self.sent[file.path] = await self._place(file, held)
-        finally:
-            self._in_flight.pop(file.path, None)
+        self.sent[file.path] = await self._place(file, held)
+        self._gone.pop(file, None)
         held.close()
         self._held.pop(file.path, None)
 
@@ -198,15 +214,17 @@ class CheckpointUpload:
     async def _transfer(self, file: LocalFile, held: HeldFile, key: str) -> SentFile:
         def count(size: int) -> None:
             self.bytes_sent += size
-            self._in_flight[file.path] = max(0, self._in_flight.get(file.path, 0) + size)
+            self._gone[file] = max(0, self._gone.get(file, 0) + size)
 
-        self._in_flight[file.path] = 0
         self._tried.add(key)
         errand = Errand(held, file.stat.size, key, self._tools.keys.metadata(self.name), self._rank)
+        self._gone[file] = self._tools.engine.kept(errand)
         try:
             sent = await self._tools.engine.send(errand, count)
         except FileShrank as error:
             raise ChangedWhileSending(file.source) from error
+        finally:
+            self._gone[file] = self._tools.engine.kept(errand)
         return SentFile(held.stat, key, sent.etag, sent.crc64nvme)
 
     async def _reusable(self, known: StoredObject, checksum: int) -> str | None:

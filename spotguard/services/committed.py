@@ -11,6 +11,9 @@ from spotguard.ports.object_store import ObjectMissing, ObjectStore
 
 log = structlog.get_logger()
 
+_KEEP_READ = 64
+"""Manifests that are kept in memory; one of 10,000 files takes megabytes."""
+
 
 class Committed:
     def __init__(self, store: ObjectStore, keys: RunKeys) -> None:
@@ -66,19 +69,24 @@ class Committed:
             return None
         if key.key not in self._read:
             try:
-                self._read[key.key] = decode(await self._store.read(key.key))
+                self._remember(key.key, decode(await self._store.read(key.key)))
             except ObjectMissing:
                 self._newest = None  # retention took it between the listing and now
                 return None
             except ManifestError as error:
                 log.warning("manifest.refused", key=key.key, reason=str(error))
-                self._read[key.key] = None
+                self._remember(key.key, None)
         return self._read[key.key]
 
     def add(self, manifest: Manifest, key: str) -> None:
         """A commit of our own."""
-        self._read[key] = manifest
+        self._remember(key, manifest)
         if self._newest is not None:
             parsed = self._keys.parse_manifest(key)
             if parsed is not None:
                 self._newest[manifest.name] = parsed
+
+    def _remember(self, key: str, manifest: Manifest | None) -> None:
+        self._read[key] = manifest
+        while len(self._read) > _KEEP_READ:
+            del self._read[next(iter(self._read))]

@@ -9,20 +9,16 @@ from typing import Any
 
 import structlog
 
-from spotguard.core.checkpoint import Inventory, LocalFile, Unit
+from spotguard.core.checkpoint import Inventory, LocalFile
 from spotguard.core.plan import GivenUpName, Pending, Plan, World, plan
-from spotguard.core.problem import ProblemCode
 from spotguard.core.temporary import looks_temporary
-from spotguard.ports.checkpoint_volume import CannotRead
 from spotguard.ports.clock import Clock
-from spotguard.ports.object_store import StoreError, UploadMissing
+from spotguard.services.attempts import Attempts
 from spotguard.services.carrier import Carrier
-from spotguard.services.checkpoint_upload import CheckpointUpload, FileVanished, UploadTools
-from spotguard.services.commit import ForeignManifest, NotAsSent
+from spotguard.services.checkpoint_upload import UploadTools
 from spotguard.services.committed import Committed
 from spotguard.services.ledger import Ledger, vanish
 from spotguard.services.loose_files import LooseFiles
-from spotguard.services.part_engine import ChangedWhileSending
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
 from spotguard.services.records import Record
@@ -34,8 +30,7 @@ log = structlog.get_logger()
 
 _EARLY_RANK = 100_000
 _EARLY_QUIET_SECONDS = 1.0
-_RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
-_UNREADABLE_RETRY_SECONDS = 10.0
+_HALT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +59,27 @@ class Dispatcher:
         nudge: Callable[[str | None], None],
     ) -> None:
         self._tools = tools
-        self._carrier = carrier
         self._committed = committed
         self._ledger = ledger
         self._loose = loose
         self._throughput = throughput
         self._urgency = urgency
         self._may_write = may_write
-        self._health = health
-        self._problems = problems
         self._clock = clock
         self._nudge = nudge
+        self._attempts = Attempts(
+            tools, carrier, committed, loose, health=health, problems=problems, clock=clock, nudge=nudge, rank=self._rank
+        )
         self._group: asyncio.TaskGroup | None = None
         self._ranks: dict[str, int] = {}
         self._does_not_fit: tuple[GivenUpName, ...] = ()
         self._loose_task: asyncio.Task[None] | None = None
-        self._loose_retry_at = 0.0
-        self._loose_failures = 0
-        self._loose_flushed_at = float("-inf")
-        self.unreadable: set[str] = set()
+        self._halted = False
+
+    @property
+    def unreadable(self) -> set[str]:
+        """Names of whole checkpoints with files that may not be read."""
+        return self._attempts.unreadable
 
     def begin(self, group: asyncio.TaskGroup) -> None:
         """Tasks are started in this group from now on."""
@@ -95,32 +92,43 @@ class Dispatcher:
         self._does_not_fit = decided.does_not_fit
         for given_up in decided.superseded:
             self._supersede(given_up)
-        if not self._may_write():
+        self._put_away()
+        if self._halted or not self._may_write():
+            for task in self._running():
+                task.cancel()
+            self._note_loose(inventory)
             return
         self._start_whole(decided.send)
         self._start_early(closed)
         self._start_loose(inventory)
 
+    async def halt(self) -> None:
+        """Start nothing any more and stop what is being sent. On return nothing of ours is under way to the bucket."""
+        self._halted = True
+        if running := self._running():
+            for task in running:
+                task.cancel()
+            _, late = await asyncio.wait(running, timeout=_HALT_SECONDS)
+            if late:
+                log.error("uploads.not_stopped", tasks=len(late))
+
     def let_go(self, record: Record, why: str) -> None:
         """Stop sending it and close its files. They are closed once nothing reads them any more."""
         vanish(record, why)
-        if record.task is not None:
-            record.task.cancel()
-        elif record.upload is not None:
-            record.upload.let_go()
+        self._stop(record)
 
     def next_due(self) -> float | None:
         """When something that failed wants to be tried again (monotonic)."""
         now = self._clock.monotonic()
-        waiting = [record.retry_at for record in self._ledger if record.is_pending and record.task is None and record.retry_at > now]
-        if self._loose_retry_at > now:
-            waiting.append(self._loose_retry_at)
+        waiting = [record.not_before for record in self._ledger if record.is_pending and record.task is None and record.not_before > now]
+        if self._attempts.loose_retry_at > now:
+            waiting.append(self._attempts.loose_retry_at)
         return min(waiting, default=None)
 
     def report(self, inventory: Inventory) -> DispatchReport:
         urgent = self._urgency.value.flush_loose
         pending = len(self._loose.due(inventory.loose, urgent=urgent))
-        return DispatchReport(self._does_not_fit, pending, self._loose_flushed_at, tuple(sorted(self.unreadable)))
+        return DispatchReport(self._does_not_fit, pending, self._attempts.loose_flushed_at, tuple(sorted(self.unreadable)))
 
     def _decide(self) -> Plan:
         urgency = self._urgency.value
@@ -140,21 +148,35 @@ class Dispatcher:
             return
         record.superseded = given_up.why
         log.info("checkpoint.superseded", name=record.name, why=given_up.why)
+        self._stop(record)
+
+    def _stop(self, record: Record) -> None:
         if record.task is not None:
-            record.task.cancel()
+            record.task.cancel()  # it puts its upload away itself
         elif record.upload is not None:
             record.upload.let_go()
+            self._spawn(self._attempts.discard(record))
+
+    def _put_away(self) -> None:
+        for record in self._ledger.take_dropped():
+            if record.upload is not None:
+                record.upload.let_go()
+            self._spawn(self._attempts.discard(record))
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        tasks = [task for record in self._ledger for task in (record.task, record.early)]
+        return [task for task in (*tasks, self._loose_task) if task is not None]
 
     def _start_whole(self, names: Iterable[str]) -> None:
         """In peace one upload per stage, and what has begun is not stopped. In a drain the link belongs to the first in line."""
         now = self._clock.monotonic()
-        ready = [record for name in names if (record := self._ledger.get(name)) and record.recognised and record.retry_at <= now]
+        ready = [record for name in names if (record := self._ledger.get(name)) and record.recognised and record.not_before <= now]
         if self._urgency.value.draining:
             ready = self._first_in_line(ready)
         busy = {record.stage for record in self._ledger if record.task is not None}
         for record in ready:
             if record.task is None and (self._urgency.value.draining or record.stage not in busy):
-                record.task = self._spawn(self._carry(record))
+                record.task = self._spawn(self._attempts.carry(record, self._urgency.value.reason))
                 busy.add(record.stage)
 
     def _first_in_line(self, ready: list[Record]) -> list[Record]:
@@ -180,112 +202,39 @@ class Dispatcher:
                 continue
             files = [file for file in record.local.files if self._goes_early(record, file, closed, now)]
             if files:
-                record.early = self._spawn(self._send_early(record, files))
+                record.early = self._spawn(self._attempts.early(record, files))
 
     def _goes_early(self, record: Record, file: LocalFile, closed: set[str], now: float) -> bool:
         if file.stat.size < self._tools.engine.part_bytes or looks_temporary(file.path):
             return False
-        upload = record.upload
-        if upload is not None and upload.has(file):
+        if self._attempts.has(record, file):
             return False
         age = self._clock.wall().timestamp() - file.stat.mtime_ns / 1e9
         return file.source in closed or age >= _EARLY_QUIET_SECONDS or record.quiet_seconds(now) >= _EARLY_QUIET_SECONDS
 
     def _start_loose(self, inventory: Inventory) -> None:
-        if self._loose_task is not None or self._clock.monotonic() < self._loose_retry_at or not self._committed.known:
+        waits = self._clock.monotonic() < self._attempts.loose_retry_at
+        if self._loose_task is not None or waits or not self._committed.known:
             return
         urgency = self._urgency.value
         if urgency.draining and any(record.is_pending for record in self._ledger):
             return
         if due := self._loose.due(inventory.loose, urgent=urgency.flush_loose):
-            self._loose_task = self._spawn(self._send_loose(due))
-        elif urgency.flush_loose:
-            self._loose_flushed_at = self._clock.monotonic()
+            self._loose_task = self._spawn(self._send_loose(due, urgent=urgency.flush_loose))
+        else:
+            self._note_loose(inventory)
 
-    async def _send_loose(self, due: list[LocalFile]) -> None:
-        began, urgent = self._clock.monotonic(), self._urgency.value.flush_loose
+    def _note_loose(self, inventory: Inventory) -> None:
+        """Where nothing is due, all that had changed is out."""
+        if self._urgency.value.flush_loose and not self._loose.due(inventory.loose, urgent=True):
+            self._attempts.loose_flushed_at = self._clock.monotonic()
+
+    async def _send_loose(self, due: list[LocalFile], *, urgent: bool) -> None:
         try:
-            await self._loose.send(due)
-            if urgent:
-                self._loose_flushed_at = began
-            self._loose_failures = 0
-            self._health.answered()
-        except StoreError as error:
-            self._health.failed(error)
-            self._loose_retry_at = self._clock.monotonic() + _retry_after(self._loose_failures)
-            self._loose_failures += 1
+            await self._attempts.loose(due, urgent=urgent)
         finally:
             self._loose_task = None
             self._nudge(None)
-
-    async def _send_early(self, record: Record, files: list[LocalFile]) -> None:
-        try:
-            await self._upload_of(record).send(files)
-            self._health.answered()
-        except (FileVanished, ChangedWhileSending, CannotRead):
-            record.early_retry_at = self._clock.monotonic() + 1.0  # early is a favour: the whole checkpoint meets it again
-        except StoreError as error:
-            self._health.failed(error)
-            record.early_retry_at = self._clock.monotonic() + _retry_after(record.failures)
-            record.failures += 1
-        finally:
-            record.early = None
-            self._nudge(record.name)
-
-    async def _carry(self, record: Record) -> None:
-        capture = record.capture
-        if capture is None:
-            return
-        upload = self._upload_of(record)
-        try:
-            await self._carrier.carry(record, capture, upload, reason=self._urgency.value.reason)
-            self._succeeded(record)
-        except (FileVanished, ChangedWhileSending, NotAsSent) as error:
-            self._meet_change(record, error)
-        except CannotRead as error:
-            fix = "let spotguard read it: run as the trainer's user or grant CAP_DAC_READ_SEARCH"
-            self._problems.raise_(ProblemCode.CANNOT_READ, str(error), fix)
-            self.unreadable.add(record.name)
-            record.retry_at = self._clock.monotonic() + _UNREADABLE_RETRY_SECONDS
-        except ForeignManifest as error:
-            log.error("commit.conflicted", name=record.name, error=str(error))
-            self._committed.forget()
-            record.recognised, record.draft = False, None
-            record.retry_at = self._clock.monotonic() + 1.0
-        except StoreError as error:
-            self._health.failed(error)
-            record.retry_at = self._clock.monotonic() + (0.1 if isinstance(error, UploadMissing) else _retry_after(record.failures))
-            record.failures += 1
-        finally:
-            record.task = None
-            if record.is_committed or record.given_up:
-                await upload.give_up() if record.given_up else upload.let_go()
-            self._nudge(record.name)
-
-    def _succeeded(self, record: Record) -> None:
-        self._health.answered()
-        record.failures, record.retry_at = 0, 0.0
-        record.superseded = record.vanished = None
-        self.unreadable.discard(record.name)
-
-    def _meet_change(self, record: Record, error: Exception) -> None:
-        if isinstance(error, FileVanished):
-            if record.upload is not None:
-                record.upload.let_go()
-            vanish(record, f"{error} was deleted before it could be sent")
-        elif isinstance(error, ChangedWhileSending):
-            log.info("checkpoint.changed", name=record.name, path=str(error))
-            record.begin_anew()
-        else:
-            log.warning("upload.disproved", name=record.name, error=str(error))
-            record.retry_at = self._clock.monotonic() + 0.5
-
-    def _upload_of(self, record: Record) -> CheckpointUpload:
-        if record.upload is None:
-            local = record.local or (record.capture.checkpoint if record.capture else None)
-            is_directory = local is not None and local.unit is Unit.DIRECTORY
-            record.upload = CheckpointUpload(self._tools, record.name, is_directory=is_directory, rank=lambda: self._rank(record.name))
-        return record.upload
 
     def _rank(self, name: str) -> tuple[int]:
         return (self._ranks.get(name, _EARLY_RANK),)
@@ -300,8 +249,3 @@ def _pending(record: Record) -> Pending:
     files = record.capture.checkpoint.files
     left = record.upload.bytes_left(files) if record.upload else record.capture.checkpoint.total_bytes
     return Pending(record.name, record.stage, record.order(), left, begun=record.task is not None)
-
-
-def _retry_after(failures: int) -> float:
-    return _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
-

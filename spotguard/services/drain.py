@@ -14,7 +14,7 @@ from typing import Any, Literal
 import structlog
 
 from spotguard.core.exposure import flush_seconds
-from spotguard.core.interruption import Interruption
+from spotguard.core.interruption import Interruption, InterruptionState
 from spotguard.core.interruption_document import interruption_document
 from spotguard.core.status import InterruptionStatus
 from spotguard.core.verdict import is_safe, why_unsafe
@@ -92,11 +92,23 @@ class Drain:
                 await self._take_in_change(course, current)
             await self._judge(course)
             if course.interruption.drill and course.verdict is not None:
-                await asyncio.sleep(_DRILL_VERDICT_STANDS_SECONDS)
+                await self._let_the_verdict_stand(course)
                 self._monitor.end_drill()
                 break
             await self._wait(course)
         await self._stand_down(course)
+
+    async def _let_the_verdict_stand(self, course: Course) -> None:
+        """A while, so that the drill's verdict can be read; a real notice meanwhile waits for nothing."""
+
+        def over(state: InterruptionState) -> bool:
+            return state.current is None or not self._is_same(course, state.current)
+
+        try:
+            async with asyncio.timeout(_DRILL_VERDICT_STANDS_SECONDS):
+                await self._monitor.state.until(over)
+        except TimeoutError:
+            return
 
     @staticmethod
     def _is_same(course: Course, current: Interruption) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import structlog
 
 from spotguard.core.checkpoint import LocalCheckpoint, Unfinished
+from spotguard.core.comparison import Likeness, compare
 from spotguard.core.manifest import Manifest
 from spotguard.core.quiet import observe
 from spotguard.services.checkpoint_upload import same_content
@@ -21,6 +22,7 @@ _KEEP_GONE = 50
 class Ledger:
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
+        self._dropped: list[Record] = []
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self._records.values())
@@ -36,10 +38,15 @@ class Ledger:
             record.observation = observe(record.observation, local, now=now, wall_ns=wall_ns)
             record.local = local
             if before is None or before.content != local.content:
-                _take_in_change(record, before, local)
+                self._take_in_change(record, before, local, now)
         for name in [name for name in self._records if name not in found]:
             self._take_in_absence(self._records[name])
         self._forget_the_oldest_gone()
+
+    def take_dropped(self) -> list[Record]:
+        """Records whose upload is of no use any more, since the last call: their files and open uploads want to be let go."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     def locals_(self) -> list[LocalCheckpoint]:
         return [record.local for record in self._records.values() if record.local is not None]
@@ -48,13 +55,33 @@ class Ledger:
         if record.local is None:
             return
         record.local, record.observation = None, None
-        if record.task is not None or record.given_up or record.is_committed:
+        if record.is_committed and record.task is None:
+            record.upload = None
+        if record.task is not None or record.given_up or record.is_committed or record.is_secured:
             return
         waited_for_quiet = isinstance(record.assessment, Unfinished) and record.assessment.waits_only_for_quiet
         if record.capture is not None or waited_for_quiet:
             vanish(record, "deleted from disk before it was committed")
-        elif record.early is None:
+        else:
             del self._records[record.name]  # it was never finished, so nothing that the trainer finished is lost
+        self._dropped.append(record)
+
+    def _take_in_change(self, record: Record, before: LocalCheckpoint | None, local: LocalCheckpoint, now: float) -> None:
+        _compare_anew(record, local)
+        if record.capture is None:
+            still_going = record.vanished is not None and before is not None and _only_lost_files(before, local)
+            if record.given_up and not still_going:
+                record.begin_anew()
+            return
+        if _only_lost_files(record.capture.checkpoint, local):
+            if record.task is None and not record.given_up and not record.is_secured:
+                vanish(record, "being deleted from disk before it was committed")
+                self._dropped.append(record)
+            return
+        record.begin_anew()
+        if record.task is not None:
+            record.changed_under_us(now)
+            record.task.cancel()
 
     def _forget_the_oldest_gone(self) -> None:
         gone = [r for r in self._records.values() if r.local is None and r.task is None and r.early is None and (r.committed or r.given_up)]
@@ -69,20 +96,15 @@ def vanish(record: Record, why: str) -> None:
     log.warning("checkpoint.vanished", name=record.name, why=why)
 
 
-def _take_in_change(record: Record, before: LocalCheckpoint | None, local: LocalCheckpoint) -> None:
-    record.recognised = False
-    if record.capture is None:
-        still_going = record.vanished is not None and before is not None and _only_lost_files(before, local)
-        if record.given_up and not still_going:
-            record.begin_anew()
-        return
-    if _only_lost_files(record.capture.checkpoint, local):
-        if record.task is None and not record.given_up:
-            vanish(record, "being deleted from disk before it was committed")
-        return
-    record.begin_anew()
-    if record.task is not None:
-        record.task.cancel()
+def _compare_anew(record: Record, local: LocalCheckpoint) -> None:
+    """What was known of the old content no longer holds. Where sizes and times tell, no store is needed to know again."""
+    known, record.recognised, record.likeness = record.recognised, False, None
+    if known and record.committed is not None:
+        likeness = compare(local, record.committed).likeness
+        if likeness is not Likeness.UNSURE:
+            record.likeness, record.recognised = likeness, True
+            if record.is_committed and record.task is None:
+                record.capture = None
 
 
 def _only_lost_files(before: LocalCheckpoint, now: LocalCheckpoint) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from spotguard.core.checkpoint import Inventory, LocalCheckpoint, Order, Tree, Unfinished, Unit, Whole, stage_of
 from spotguard.core.comparison import Likeness
-from spotguard.core.layouts.identify import identify
+from spotguard.core.layouts.identify import LAYOUTS, identify
 from spotguard.core.manifest import Manifest
-from spotguard.core.recovery import LocalCandidate
+from spotguard.core.recovery import LocalCandidate, layout_of_relative
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
 from spotguard.services.commit import whole_seconds
@@ -79,14 +79,15 @@ class LocalLook:
         torn: list[Torn] = []
         waits: list[tuple[Order, float]] = []
         orders: dict[str, Order] = {}
-        for local in sorted(inventory.checkpoints.values(), key=lambda local: local.saved_ns):
-            manifest = committed.get(local.name)
+        for found in sorted(inventory.checkpoints.values(), key=lambda local: local.saved_ns):
+            local = replace(found, layout=_known_layout(found, committed))
+            last = committed.get(local.name)
             saved_at = int(whole_seconds(local.saved_ns, offset_seconds).timestamp())
             orders[local.name] = Order(saved_at, -1 if local.step is None else local.step, generations.get(local.name, 0) + 1)
-            verdict = await self._judge(examination, local, manifest)
-            if verdict is Likeness.SAME and manifest is not None:
+            verdict = await self._judge(examination, local, last)
+            if verdict is Likeness.SAME and last is not None:
                 same.append(local.name)
-                orders[local.name] = manifest.order
+                orders[local.name] = last.order
             elif isinstance(verdict, Whole):
                 whole.append(LocalCandidate(local.name, orders[local.name]))
             elif isinstance(verdict, Unfinished) and local.broken is None:  # a broken one can not be stored, but may well be whole
@@ -111,6 +112,11 @@ class LocalLook:
         if isinstance(found, Whole):
             examination.predecessors.add(local.name, local.layout, local.saved_ns, (file.path for file in local.files))
         return found
+
+
+def _known_layout(local: LocalCheckpoint, committed: Mapping[str, Manifest]) -> str:
+    layout = layout_of_relative(local.name, local.layout, committed.values())
+    return layout if layout in LAYOUTS else local.layout  # committed by a later version of ours
 
 
 def _places(local: LocalCheckpoint) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import structlog
 from spotguard.core.checkpoint import LocalFile
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.loose import LooseFile, decode_index, encode_index, is_due
+from spotguard.core.manifest import ManifestError
 from spotguard.core.run_keys import LOOSE
 from spotguard.ports.checkpoint_volume import CannotRead
 from spotguard.ports.object_store import ObjectExists, ObjectMissing
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 
 _AT_ONCE = 8
 _LAST_IN_LINE = (1_000_000,)
+_UNREADABLE_REST_SECONDS = 60.0
+_CHANGING_REST_SECONDS = 2.0
 
 
 class LooseFiles:
@@ -30,19 +33,23 @@ class LooseFiles:
         self._index: dict[str, LooseFile] | None = None
         self._sent_at: dict[str, float] = {}
         self._unreadable: set[str] = set()
+        self._resting: dict[str, float] = {}
+        """Until when (monotonic) one that could not be sent is left alone."""
         self.bytes_sent = 0
 
     def due(self, files: Mapping[str, LocalFile], *, urgent: bool) -> list[LocalFile]:
         """What must be sent now, oldest change first. Everything, before the index of the bucket is known."""
         now = self._tools.clock.monotonic()
         index = self._index or {}
+        self._forget_the_gone(files)
 
         def wanted(file: LocalFile) -> bool:
             sent_at = self._sent_at.get(file.path)
             sent_ago = None if sent_at is None else now - sent_at
             return is_due(file.stat, index.get(file.path), sent_ago=sent_ago, loose_seconds=self._loose_seconds, urgent=urgent)
 
-        return sorted((file for file in files.values() if wanted(file)), key=lambda file: file.stat.mtime_ns)
+        awake = (file for file in files.values() if self._resting.get(file.path, now) <= now)
+        return sorted((file for file in awake if wanted(file)), key=lambda file: file.stat.mtime_ns)
 
     async def send(self, files: list[LocalFile]) -> None:
         """Send these and then the index. Files that vanish or may not be read are left out with one line each. Raises StoreError."""
@@ -71,6 +78,9 @@ class LooseFiles:
                 self._index = dict(decode_index(await self._tools.store.read(self._tools.keys.loose_index)))
             except ObjectMissing:
                 self._index = {}
+            except ManifestError as error:
+                log.error("loose_index.refused", key=self._tools.keys.loose_index, reason=str(error), instead="it is written anew")
+                self._index = {}
         return self._index
 
     async def _send_one(self, file: LocalFile, index: dict[str, LooseFile]) -> None:
@@ -80,8 +90,10 @@ class LooseFiles:
         try:
             held = await self._tools.volume.hold(file.source)
         except FileNotFoundError:
+            self._rest(file, _CHANGING_REST_SECONDS)
             return
         except CannotRead as error:
+            self._rest(file, _UNREADABLE_REST_SECONDS)
             if file.path not in self._unreadable:
                 self._unreadable.add(file.path)
                 log.warning("loose.skipped", path=file.path, reason=str(error))
@@ -90,6 +102,7 @@ class LooseFiles:
             size = held.stat.size
             sent = await self._place(file.path, size, known, Errand(held, size, "", self._metadata(), lambda: _LAST_IN_LINE, may_grow=True))
         except (FileShrank, ChangedWhileSending):
+            self._rest(file, _CHANGING_REST_SECONDS)
             return  # it is being rewritten: the next scan sees another stat and it is due again
         finally:
             held.close()
@@ -97,6 +110,15 @@ class LooseFiles:
         index[file.path] = LooseFile(file.path, key, sent.size, encode_crc64(sent.crc64nvme), held.stat.mode, held.stat.mtime_ns)
         self._sent_at[file.path] = self._tools.clock.monotonic()
         self.bytes_sent += sent.size
+
+    def _rest(self, file: LocalFile, seconds: float) -> None:
+        self._resting[file.path] = self._tools.clock.monotonic() + seconds
+
+    def _forget_the_gone(self, files: Mapping[str, LocalFile]) -> None:
+        for known in (self._sent_at, self._resting):
+            for path in [path for path in known if path not in files]:
+                del known[path]
+        self._unreadable &= files.keys()
 
     async def _place(self, path: str, size: int, known: LooseFile | None, errand: Errand) -> SentObject:
         """Overwrite our own earlier copy; a key that somebody else wrote is left alone and the next `@n` is taken."""

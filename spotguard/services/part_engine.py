@@ -61,7 +61,8 @@ class PartEngine:
 
         Raises ChangedWhileSending (nothing was made visible by a multipart upload; a single PUT may have left an object that no
         manifest will name), FileShrank, ObjectExists, and any StoreError that outlived its retries. Cancelled, or the store out of
-        reach: the parts that have gone stay and the next `send` of the same content to the same key goes on from there.
+        reach: the parts that have gone stay and the next `send` of the same content to the same key goes on from there (see `kept`);
+        `progress` counts only what goes now.
         """
         if errand.size <= part_size(errand.size, self._part_bytes):
             return await self._send_whole(errand, progress)
@@ -84,13 +85,11 @@ class PartEngine:
         return sent
 
     async def _send_parts(self, errand: Errand, progress: Progress | None) -> SentObject:
-        begun = self._begun.get(errand.key)
-        if begun is None or begun.of != errand.held.stat or begun.size != errand.size:
+        begun = self._begun_of(errand)
+        if begun is None:
             await self.forget(errand.key)
             upload = await self._transfer.begin(errand.key, metadata=errand.metadata)
             begun = self._begun[errand.key] = _Begun(upload, errand.held.stat, errand.size)
-        elif progress is not None:
-            progress(sum(part.size for part in begun.parts.values()))
         try:
             await self._missing_parts(errand, begun, progress)
             self._refuse_change(errand)
@@ -102,6 +101,15 @@ class PartEngine:
             raise
         self._begun.pop(errand.key, None)
         return sent
+
+    def kept(self, errand: Errand) -> int:
+        """Bytes of this content that already lie in the bucket as parts: the next `send` goes on after them."""
+        begun = self._begun_of(errand)
+        return 0 if begun is None else sum(part.size for part in begun.parts.values())
+
+    def _begun_of(self, errand: Errand) -> _Begun | None:
+        begun = self._begun.get(errand.key)
+        return begun if begun is not None and begun.of == errand.held.stat and begun.size == errand.size else None
 
     async def forget(self, key: str) -> None:
         """Throw away what has been sent of an unfinished multipart upload to this key, if there is any."""

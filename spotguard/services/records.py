@@ -13,6 +13,9 @@ from spotguard.core.status import CheckpointStatus
 from spotguard.services.checkpoint_upload import CheckpointUpload
 from spotguard.services.commit import Capture
 
+_FIRST_PATIENCE_SECONDS = 0.2
+_LONGEST_PATIENCE_SECONDS = 10.0
+
 
 @dataclass(slots=True)
 class Record:
@@ -42,11 +45,24 @@ class Record:
     retry_at: float = 0.0
     """Monotonic; not worked on before."""
     early_retry_at: float = 0.0
+    patient_until: float = 0.0
+    """Monotonic; content that changes again and again under the upload is met with more and more patience."""
+    changes: int = 0
     failures: int = 0
 
     @property
     def stage(self) -> str:
         return stage_of(self.name)
+
+    @property
+    def not_before(self) -> float:
+        """Monotonic; when it may be worked on again."""
+        return max(self.retry_at, self.patient_until)
+
+    @property
+    def is_secured(self) -> bool:
+        """Whether all that is still to be sent is held open: it can be sent although the trainer deletes it."""
+        return self.capture is not None and self.upload is not None and self.upload.secures(self.capture.checkpoint.files)
 
     @property
     def is_committed(self) -> bool:
@@ -100,6 +116,11 @@ class Record:
         self.capture = None
         self.superseded = self.vanished = self.failed = None
         self.retry_at, self.failures = 0.0, 0
+
+    def changed_under_us(self, now: float) -> None:
+        """It changed while it was being sent: each time in a row is waited for longer, so that no copies without end are sent."""
+        self.patient_until = now + min(_FIRST_PATIENCE_SECONDS * 2.0 ** min(self.changes, 8), _LONGEST_PATIENCE_SECONDS)
+        self.changes += 1
 
 
 def status_of(record: Record) -> CheckpointStatus:

@@ -35,6 +35,7 @@ from spotguard.services.writers import Writers
 log = structlog.get_logger()
 
 _RECOGNISE_AGAIN_SECONDS = 2.0
+_SCAN_AGAIN_SECONDS = 2.0
 _SPACE_FACTOR = 2
 
 
@@ -81,6 +82,7 @@ class Replicator:
         self._clock_offset = clock_offset
         self._recognising: asyncio.Task[None] | None = None
         self._recognise_at = 0.0
+        self._scan_at: float | None = None
         self._reported_special: frozenset[str] = frozenset()
         self._fully_observed_at = float("-inf")
         self.view: Published[ReplicationView] = Published(ReplicationView())
@@ -111,6 +113,19 @@ class Replicator:
         record.declared = True
         self._schedule.hint(name)
 
+    def recognise_anew(self) -> None:
+        """Somebody else may have written the run until now: what was read of the bucket is read again before anything is written."""
+        self._committed.forget()
+        if self._recognising is not None:
+            self._recognising.cancel()
+        for record in self._ledger:
+            record.recognised = False
+        self._schedule.nudge()
+
+    async def halt(self) -> None:
+        """Write nothing more, for ever. On return nothing is being sent; looking goes on."""
+        await self._dispatcher.halt()
+
     async def _look(self, group: asyncio.TaskGroup) -> None:
         began = self._clock.monotonic()
         urgency = self._urgency.value
@@ -124,8 +139,10 @@ class Replicator:
             tree = await self._volume.scan(paths)
         except CannotRead as error:
             self._problems.raise_(ProblemCode.CANNOT_READ, str(error), "make the watch root readable for spotguard's user")
-            self._schedule.want_full()
+            self._schedule.keep_full()
+            self._scan_at = self._clock.monotonic() + _SCAN_AGAIN_SECONDS
             return
+        self._scan_at = None
         self._schedule.took(self._clock.monotonic() - began, full=paths is None)
         if paths is None:
             self._fully_observed_at = began
@@ -181,6 +198,7 @@ class Replicator:
 
     async def _assess_all(self) -> None:
         now = self._clock.monotonic()
+        self._writers.keep_only({record.name for record in self._ledger if record.local and not record.is_committed})
         for record in self._ledger:
             local = record.local
             if local is None or record.capture is not None or record.given_up or (record.recognised and record.is_committed):
@@ -200,6 +218,7 @@ class Replicator:
         offset = self._clock_offset()
         capture = await self._examination.capture(local, whole, others=others, offset_seconds=offset)
         record.capture = capture
+        record.declared = False  # it was said of this content, not of what may be written over it later
         log.info("checkpoint.completed", name=record.name, by=whole.by.value, files=len(local.files), size_bytes=local.total_bytes)
 
     async def _give_space_back(self) -> None:
@@ -244,7 +263,7 @@ class Replicator:
 
     async def _pause(self) -> None:
         now = self._clock.monotonic()
-        due = [self._dispatcher.next_due()]
+        due = [self._dispatcher.next_due(), self._scan_at]
         for record in self._ledger:
             undecided = record.capture is None and record.local is not None and not record.is_committed
             if undecided and isinstance(record.assessment, Unfinished):

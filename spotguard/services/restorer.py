@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from os.path import relpath
@@ -17,7 +18,7 @@ import structlog
 
 from spotguard.core.checkpoint import Unit, stage_of, step_of
 from spotguard.core.manifest import Host, Manifest, ManifestError
-from spotguard.core.recovery import Candidate, FolderTime, LocalCandidate, candidates, folder_times, quarantine_name
+from spotguard.core.recovery import Candidate, FolderTime, LocalCandidate, candidates, folder_times, newest_relatives, quarantine_name
 from spotguard.core.run_keys import ManifestKey, RunKeys
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
@@ -27,9 +28,9 @@ from spotguard.ports.placement import Placement
 from spotguard.ports.progress import ProgressSink, SilentProgress
 from spotguard.ports.writer_watch import WriterWatch
 from spotguard.services.catalogue import Catalogue
-from spotguard.services.checkpoint_staging import CheckpointStaging, Staged
+from spotguard.services.checkpoint_staging import CheckpointStaging, Staged, moves_of
 from spotguard.services.local_look import LocalLook, Look
-from spotguard.services.loose_restore import LooseRestore
+from spotguard.services.loose_restore import LooseRestore, StagedLoose
 from spotguard.services.part_fetcher import DamagedObject, PartFetcher
 from spotguard.services.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, TargetBusy
 from spotguard.services.restore_outcome import LeftAlone, MovedAside, RestoreOutcome, Skipped
@@ -74,6 +75,7 @@ class _Course:
     left: list[LeftAlone] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    published: bool = False
 
 
 class Restorer:
@@ -131,7 +133,8 @@ class Restorer:
         return _Course(stage, name, listed, look, moved, left)
 
     async def _look(self, listed: Sequence[ManifestKey]) -> Look:
-        committed = await self._catalogue.last_commits(listed, await self._local.names())
+        here = await self._local.names()
+        committed = await self._catalogue.last_commits(listed, {*here, *newest_relatives(here, listed)})
         generations: dict[str, int] = {}
         for key in listed:
             generations[key.name] = max(key.generation, generations.get(key.name, 0))
@@ -164,27 +167,35 @@ class Restorer:
         )
 
     async def _bring(self, course: _Course, manifest: Manifest) -> RestoreOutcome:
-        damage = await self._catalogue.missing_objects(manifest)
-        if damage is not None:
+        for damage in (await self._catalogue.absent_objects(manifest)).values():
             raise DamagedObject("", damage)
         lies_at, nothing_more = self._where_it_lies(course, manifest)
-        staged = await self._staging.prepare(
-            manifest, token=f"{manifest.generation} {manifest.committed_at}", lies_at=lies_at, nothing_more=nothing_more
-        )
-        try:
+        async with AsyncExitStack() as stages:
+            staged = await self._staging.prepare(
+                manifest,
+                token=f"{manifest.generation} {manifest.committed_at}",
+                lies_at=lies_at,
+                nothing_more=nothing_more,
+                before_fetching=lambda: self._refuse_busy(course, manifest),
+            )
             if staged.stage is not None:
-                await self._refuse_busy(course, manifest, staged)
+                stages.push_async_callback(staged.stage.end, keep=True)  # without effect once it is published
             loose = await self._loose.prepare(manifest, course.listed)
-        except BaseException:
-            if staged.stage is not None:
-                await staged.stage.end(keep=True)
-            raise
+            if loose.stage is not None:
+                stages.push_async_callback(loose.stage.end, keep=False)
+            return await self._publish(course, manifest, staged, loose)
+
+    async def _publish(self, course: _Course, manifest: Manifest, staged: Staged, loose: StagedLoose) -> RestoreOutcome:
+        """Give everything its name, the checkpoint last."""
         now = self._ports.clock.wall()
+        if staged.stage is not None:
+            await self._refuse_busy(course, manifest)
         course.warnings += loose.warnings
         companions = await self._loose.write_companions(manifest, loose.index)
         loose_count = await self._loose.publish(loose, aside=quarantine_name("loose files", now))
         if staged.stage is not None:
             aside = await self._ports.placement.publish(staged.stage, staged.moves, aside=quarantine_name(manifest.name, now))
+            course.published = True
             if aside is not None:
                 course.moved.append(MovedAside(manifest.name, aside, "it was not what was committed"))
         return RestoreOutcome(
@@ -210,6 +221,8 @@ class Restorer:
         if moved is not None:
             is_folder = manifest.unit is Unit.DIRECTORY
             return (relpath(moved.to, self._ports.placement.absolute("")) if is_folder else None), False
+        if manifest.name in course.look.tree.links:
+            return None, False  # another place's files are not used, and the link is moved, not followed
         local = course.look.inventory.checkpoints.get(manifest.name)
         nothing_more = (
             local is not None
@@ -220,9 +233,9 @@ class Restorer:
         )
         return manifest.name, nothing_more
 
-    async def _refuse_busy(self, course: _Course, manifest: Manifest, staged: Staged) -> None:
+    async def _refuse_busy(self, course: _Course, manifest: Manifest) -> None:
         """What is written right now is never replaced."""
-        paths = [move.target for move in staged.moves if await self._ports.placement.lying(move.target) is not None]
+        paths = [move.target for move in moves_of(manifest) if await self._ports.placement.lying(move.target) is not None]
         busy = await self._torn.busy(course.look, manifest.name, paths) if paths else None
         if busy is not None:
             raise TargetBusy(
@@ -246,10 +259,10 @@ class Restorer:
             return
         own = next((key.order for key in course.listed if (key.name, key.generation) == (outcome.name, outcome.generation)), None)
         own = own or course.look.orders[outcome.name]
-        natural = int(outcome.saved_at.timestamp()) * _NS if outcome.files_fetched or outcome.moved_aside else lying.mtime_ns
+        natural = int(outcome.saved_at.timestamp()) * _NS if course.published else lying.mtime_ns
         now_ns = int(self._ports.clock.wall().timestamp() * _NS)
         times = dict(folder_times([*folders, FolderTime(outcome.name, own, natural)], now_ns=now_ns))
-        if outcome.source == "remote":
+        if course.published:
             times.setdefault(outcome.name, natural)
         await self._ports.placement.set_times(times)
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import structlog
+
 from spotguard.core.problem import ProblemCode
 from spotguard.core.run_keys import RunKeys
-from spotguard.ports.object_store import ObjectExists, ObjectStore
+from spotguard.ports.object_store import ObjectExists, ObjectStore, StoreDenied, StoreError
 from spotguard.services.problem_board import ProblemBoard
+
+log = structlog.get_logger()
 
 _LOOK_INSIDE = 10_000
 """How many keys below a prefix that is no run yet are looked through for another run's records."""
@@ -25,7 +29,12 @@ async def refuse_nested(store: ObjectStore, keys: RunKeys) -> None:
     for outer in _prefixes_around(keys.prefix):
         marks = RunKeys(keys.bucket, outer)
         for records in (marks.claims, marks.manifests):
-            if await store.list(records, limit=1):
+            try:
+                found = await store.list(records, limit=1)
+            except StoreDenied as error:  # a policy for this prefix alone is the better one: it must not keep the run from beginning
+                log.warning("run.not_checked", around=marks.url, error=str(error))
+                continue
+            if found:
                 raise NestedRun(f"{keys.url} lies inside the run {marks.url}: choose a prefix beside it")
     if await store.list(keys.claims, limit=1):
         return
@@ -46,7 +55,10 @@ async def probe_conditions(store: ObjectStore, keys: RunKeys, problems: ProblemB
         heeded = True
     else:
         heeded = False
-    await store.delete([key])
+    try:
+        await store.delete([key])
+    except StoreError as error:  # no permission to delete: one byte stays, and uploads need none
+        log.warning("probe.not_deleted", key=key, error=str(error))
     if heeded:
         problems.clear(ProblemCode.NO_CONDITIONAL_WRITES)
     else:

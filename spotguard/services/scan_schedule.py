@@ -42,6 +42,10 @@ class ScanSchedule:
         self._everything = True
         self._wake.set()
 
+    def keep_full(self) -> None:
+        """The next scan is a full one, whenever it comes: the last one failed, and asking again at once would spin."""
+        self._everything = True
+
     def scan_only(self) -> None:
         """There will be no hints: look at everything more often."""
         self._rescan_seconds = min(self._rescan_seconds, _SCAN_ONLY_SECONDS)

@@ -47,7 +47,11 @@ class TrainerWatch:
         """Whom to signal as of now."""
         if not self._trainer.configured:
             return ()
-        found = tuple(await self._trainer.find())
+        try:
+            found = tuple(await self._trainer.find())
+        except Exception as error:  # noqa: BLE001 - a process table that can not be read now must not end a drain
+            log.error("trainer.not_looked_for", error=f"{type(error).__name__}: {error}")
+            return self.view.value.processes
         if found != self.view.value.processes and found:
             log.info("trainer.found", pids=[process.pid for process in found], command=found[0].command[:200])
         self.view.publish(TrainerView(found))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from spotguard.core.checkpoint import LocalCheckpoint, Unit
 from spotguard.ports.clock import Clock
@@ -40,11 +40,14 @@ class Writers:
             soon = soon or (death is not None and death - last_write < settle_seconds)
         return soon and not living
 
-    def forget(self, names: Sequence[str]) -> None:
-        """These are committed or gone."""
-        for name in names:
+    def keep_only(self, names: Collection[str]) -> None:
+        """Forget all others: they are committed or gone."""
+        for name in [name for name in self._content if name not in names]:
             self._seen.pop(name, None)
-            self._content.pop(name, None)
+            del self._content[name]
+        if self._deaths:
+            seen = set().union(*self._seen.values())
+            self._deaths = {process: at for process, at in self._deaths.items() if process in seen}
 
     async def _writing(self, local: LocalCheckpoint) -> set[TrainerProcess]:
         found = set(await self._open_files.writers([local.name]))

@@ -20,6 +20,7 @@ from spotguard.services.run_checks import probe_conditions, refuse_nested
 from spotguard.services.urgency import Urgency
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.report import Report
+from spotguard.supervisor.succession import finish_for_successor
 
 log = structlog.get_logger()
 
@@ -27,6 +28,10 @@ _GUARDED_DELAYS = (1.0, 5.0, 30.0)
 _IDENTITY_SECONDS = 60.0
 _RELEASE_SECONDS = 5.0
 _CHECK_AGAIN_SECONDS = 5.0
+_LAST_WORDS_SECONDS = 2.0
+"""Kept free before the successor begins, for stopping and the release."""
+_GOOD_LIFE_SECONDS = 600.0
+"""A service that ran this long before it crashed is as good as new."""
 
 
 class End(IntEnum):
@@ -47,16 +52,21 @@ async def running(work: Callable[[], Awaitable[Any]], name: str) -> AsyncIterato
 
 
 async def guarded(work: Callable[[], Awaitable[Any]], name: str) -> None:
-    """Run again after a crash, and give it up after the last delay: it is no reason to stop a drain."""
-    for delay in (*_GUARDED_DELAYS, None):
+    """Run again after a crash, and give it up after too many in a row: it is no reason to stop a drain."""
+    loop, crashes = asyncio.get_running_loop(), 0
+    while True:
+        began = loop.time()
         try:
             await work()
             return
         except Exception as error:  # noqa: BLE001 - any bug of a service that is not essential ends here
-            log.error("service.crashed", service=name, error=f"{type(error).__name__}: {error}", given_up=delay is None)
-            if delay is None:
+            crashes = 0 if loop.time() - began > _GOOD_LIFE_SECONDS else crashes
+            given_up = crashes >= len(_GUARDED_DELAYS)
+            log.error("service.crashed", service=name, error=f"{type(error).__name__}: {error}", given_up=given_up)
+            if given_up:
                 return
-            await asyncio.sleep(delay)
+            await asyncio.sleep(_GUARDED_DELAYS[crashes])
+            crashes += 1
 
 
 class Life:
@@ -75,6 +85,7 @@ class Life:
         self._edges = edges
         self._stop = asyncio.Event()
         self._abandon = asyncio.Event()
+        self._succession_over = asyncio.Event()
 
     def stop(self) -> None:
         """SIGTERM: flush and end. The second time: end now."""
@@ -113,6 +124,8 @@ class Life:
         deadline = began + guard.settings.shutdown_grace_seconds
         if (urgent := guard.urgency.value.deadline) is not None and urgent > began:
             deadline = min(deadline, urgent)
+        if (finish_by := guard.claim.state.value.finish_by) is not None:
+            deadline = min(deadline, max(began, finish_by - _LAST_WORDS_SECONDS))
         log.info("daemon.stopping", grace_seconds=round(deadline - began, 1))
         reason = guard.urgency.value.reason if guard.urgency.value.draining else "shutdown"
         guard.urgency.publish(Urgency(reason=reason, deadline=deadline, flush_loose=True, full_scans_after=began))
@@ -129,13 +142,14 @@ class Life:
             return True
         abandon = asyncio.ensure_future(self._abandon.wait())
         flushed = asyncio.ensure_future(guard.replicator.view.until(nothing_left))
+        fenced = asyncio.ensure_future(guard.claim.state.until(lambda state: state.phase is ClaimPhase.FENCED))
         extend = asyncio.ensure_future(self._extend_timeout(deadline))
         try:
             left = max(0.0, deadline - guard.ports.clock.monotonic())
-            await asyncio.wait({abandon, flushed}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({abandon, flushed, fenced}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             return flushed.done()
         finally:
-            for task in (abandon, flushed, extend):
+            for task in (abandon, flushed, fenced, extend):
                 task.cancel()
 
     @staticmethod
@@ -152,9 +166,12 @@ class Life:
         guard, view = self._guard, self._guard.replicator.view.value
         if guard.settings.writes and guard.settings.claims:
             try:
-                await asyncio.wait_for(guard.claim.release(), _RELEASE_SECONDS)
+                await asyncio.wait_for(self._let_go(), _RELEASE_SECONDS)
             except TimeoutError:
                 log.warning("claim.not_released", reason="the store did not answer")
+            if guard.claim.state.value.phase is ClaimPhase.FENCED:
+                log.error("daemon.fenced", left_unsaved=[*view.uncommitted, *view.being_written])
+                return End.FENCED
         left = [*view.uncommitted, *view.being_written]
         if done and not left:
             log.info("daemon.stopped", left_unsaved=[])
@@ -162,18 +179,29 @@ class Life:
         log.error("daemon.stopped", left_unsaved=left, loose_pending=view.loose_pending)
         return End.LEFT_UNSAVED
 
+    async def _let_go(self) -> None:
+        """Stop writing, then say that we have stopped: never the other way round."""
+        guard = self._guard
+        if guard.claim.state.value.phase is ClaimPhase.FENCED:
+            await self._succession_over.wait()  # the release is being written already
+            return
+        await guard.replicator.halt()
+        await guard.claim.release()
+
     async def _hold_claim(self) -> None:
         """Claim, hold, and when a successor comes finish what there is, say so, and write no more."""
         guard = self._guard
         await self._check_destination()
         state = await guard.claim.acquire()
-        guard.schedule.nudge()
+        guard.replicator.recognise_anew()
         if state.phase is ClaimPhase.HELD:
             state = await guard.claim.watch()
-        if state.phase is ClaimPhase.SUCCEEDED and not self._stop.is_set():
-            await self._finish_for_successor(state.finish_by)
+        if state.phase is ClaimPhase.SUCCEEDED:
+            await finish_for_successor(guard, state.finish_by)
+            await guard.replicator.halt()
             await guard.claim.release()
             log.error("daemon.fenced", successor=state.successor)
+        self._succession_over.set()
 
     async def _check_destination(self) -> None:
         """Before the first write: refuse a prefix that belongs to another run; ask whether conditions are heeded."""
@@ -188,23 +216,6 @@ class Life:
             else:
                 guard.health.answered()
                 return
-
-    async def _finish_for_successor(self, finish_by: float | None) -> None:
-        guard = self._guard
-        began = guard.ports.clock.monotonic()
-        deadline = guard.urgency.value.deadline
-        if deadline is not None and deadline > began:
-            await guard.claim.announce_drain(deadline)
-            finish_by = deadline
-        guard.replicator.look_now()
-        left = max(0.0, (finish_by if finish_by is not None else began + 15.0) - began - 2.0)
-        try:
-            async with asyncio.timeout(left):
-                await guard.replicator.view.until(lambda view: view.fully_observed_at >= began and view.nothing_left)
-                if guard.urgency.value.draining:
-                    await guard.drain.view.until(lambda view: view.interruption is None or view.interruption.verdict is not None)
-        except TimeoutError:
-            log.warning("claim.unfinished", uncommitted=list(guard.replicator.view.value.uncommitted))
 
     async def _identify(self) -> None:
         metadata = self._guard.ports.metadata

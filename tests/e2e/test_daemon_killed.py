@@ -14,7 +14,6 @@ import pytest
 
 from spotguard.core.manifest import decode
 from spotguard.core.run_keys import RunKeys
-from spotguard.demo.daemon_process import DaemonProcess
 from tests.support.daemon_process import CommandMachine
 from tests.support.machine import hf_files
 from tests.support.servers import Endpoint, moto
@@ -101,19 +100,12 @@ def state_of(status: dict[str, Any], name: str) -> str | None:
 
 
 
-def test_a_bucket_that_does_not_exist_is_a_problem_with_a_fix_and_the_daemon_goes_on(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_a_bucket_that_does_not_exist_ends_the_start_with_one_line_and_status_5(endpoint: Endpoint, tmp_path: Path) -> None:
     with CommandMachine(tmp_path, url="s3://nobody-made-this-bucket/run1", endpoint_url=endpoint.url) as machine:
-        daemon = machine.daemon(ready=False)
-        wait_until(lambda: answers(daemon) and bool(daemon.get("/status")[1]["problems"]), seconds=30)
-        (problem,) = daemon.get("/status")[1]["problems"]
-        assert problem["code"] == "store-denied"
-        assert "nobody-made-this-bucket" in problem["message"]
-        assert problem["fix"]
-        assert daemon.returncode() is None
-
-
-def answers(daemon: DaemonProcess) -> bool:
-    try:
-        return daemon.get("/healthz")[0] == 200
-    except OSError:
-        return False
+        done = machine.spotguard("daemon")
+        assert done.returncode == 5
+        told = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+        assert told == [
+            "spotguard: cannot use s3://nobody-made-this-bucket: the bucket does not exist; "
+            "create the bucket nobody-made-this-bucket, or correct destination.url"
+        ]

@@ -43,6 +43,7 @@ class Told:
 
 
 class Story:
+    host = "i-1"
     dies_at_safe = False
     """Whether the machine goes the moment it is called safe, instead of at its deadline."""
 
@@ -159,6 +160,7 @@ class Story:
             store=FaultyStore(MemoryStore(self.bucket, self.clock), faults),
             transfer=FaultyTransfer(MemoryTransfer(self.bucket, self.link), faults),
             signal="SIGUSR1",
+            name=self.host,
         )
 
     # the judgement

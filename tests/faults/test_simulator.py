@@ -9,7 +9,7 @@ import pytest
 from tests.faults.simulation import Story, Told, describe
 from tests.support.virtual_time import run_virtual
 
-SEEDS = int(os.environ.get("SPOTGUARD_SIMULATIONS", "150"))
+SEEDS = int(os.environ.get("SPOTGUARD_SIMULATIONS", "80"))
 BATCHES = 10
 
 
@@ -33,7 +33,7 @@ def test_no_story_breaks_a_promise(batch: int) -> None:
 @pytest.mark.timeout(300)
 def test_the_stories_contain_what_they_are_about() -> None:
     """Kills, safe verdicts and more than one save happen in the first seeds, so that the test above tests something."""
-    stories = [play(seed) for seed in range(30)]
-    assert sum(told.kills for told in stories) > 10
-    assert sum(told.verdict == "safe" for told in stories) >= 20
-    assert sum(len(told.finished) > 3 for told in stories) > 15
+    stories = [play(seed) for seed in range(15)]
+    assert sum(told.kills for told in stories) > 5
+    assert sum(told.verdict == "safe" for told in stories) >= 10
+    assert sum(len(told.finished) > 3 for told in stories) > 7

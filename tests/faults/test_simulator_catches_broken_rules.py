@@ -11,11 +11,13 @@ from spotguard.core.verdict import Evidence
 from spotguard.ports.checkpoint_volume import HeldFile
 from spotguard.services import carrier, drain
 from spotguard.services.checkpoint_upload import CheckpointUpload, SentFile
+from spotguard.services.dispatcher import Dispatcher
 from spotguard.services.part_engine import Errand
 from tests.faults.simulation import Story, Told
 from tests.faults.test_simulator import play
+from tests.faults.test_two_writers import play as play_two
 
-SEEDS = range(40)
+SEEDS = range(25)
 
 
 def caught(told: Told) -> bool:
@@ -53,6 +55,11 @@ def test_saying_safe_without_a_scan_after_the_trainer_has_gone_is_caught(monkeyp
     monkeypatch.setattr(drain, "is_safe", rash)
     monkeypatch.setattr(Story, "dies_at_safe", True)
     assert any(caught(play(seed)) for seed in SEEDS)
+
+
+def test_going_on_after_the_release_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dispatcher, "_running", lambda self: [])
+    assert any(outcome.late or outcome.broken for outcome in map(play_two, SEEDS))
 
 
 def test_the_same_seeds_catch_nothing_when_no_rule_is_broken() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,11 +21,12 @@ def command(invocation: Invocation) -> int:
     A daemon that guards this run is asked to do it. Exits 1 if something complete did not get out.
     """
     from spotguard.assembly.syncing import run_sync
+    from spotguard.cli.interruptible import run_interruptible
     from spotguard.cli.progress import progress_sink
 
     progress = progress_sink(as_json=invocation.json)
     try:
-        outcome = asyncio.run(run_sync(invocation.config, progress))
+        outcome = run_interruptible(run_sync(invocation.config, progress))
     finally:
         progress.done()
     if invocation.json:

@@ -8,7 +8,8 @@ from spotguard.core.checkpoint import FileStat, LocalCheckpoint, LocalFile, Loca
 from spotguard.core.layouts.base import Claim
 from spotguard.core.layouts.tree_index import MAX_KEY_BYTES, TreeIndex, last_name, lexical_target, parent_of
 
-_MOST_LINKED = 100_000
+_MOST_LINKED_FOLDERS = 1_000
+_MOST_LINKED = 200_000
 """Entries that links may bring into one checkpoint: links to links can double without end."""
 
 
@@ -78,7 +79,8 @@ class _Gathered:
         """Take the folder and all in it, with what its links bring in from elsewhere under the root."""
         self._note(self.index.tree.folders.get(folder))
         waiting: list[tuple[str, str, frozenset[str]]] = [(folder, "", frozenset())]
-        while waiting and self.linked <= _MOST_LINKED:
+        grafts = 0
+        while waiting and self.linked <= _MOST_LINKED and grafts <= _MOST_LINKED_FOLDERS:
             here, prefix, through = waiting.pop()
             entries = self.index.entries(here)
             self.linked += bool(through) * (1 + len(entries.files) + len(entries.links))
@@ -89,9 +91,10 @@ class _Gathered:
                 waiting.append((path, f"{prefix}{last_name(path)}/", through))
             for path in entries.links:
                 if grafted := self._take_link(prefix + last_name(path), path, through):
+                    grafts += 1
                     waiting.append((grafted, f"{prefix}{last_name(path)}/", through | {grafted}))
         if waiting:
-            self.faults.append(f"links bring in more than {_MOST_LINKED} files")
+            self.faults.append(f"links bring in more than {_MOST_LINKED_FOLDERS} folders or {_MOST_LINKED} files")
 
     def add_member(self, member: str, base: str) -> None:
         """Take one file, or link to a file, of a checkpoint that is no folder."""

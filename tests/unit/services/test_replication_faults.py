@@ -74,7 +74,7 @@ def test_content_that_changes_after_a_lost_answer_gets_the_generation_after_it()
             await asyncio.sleep(0.5)
             world.faults.plan("create", Fault.LOST_ANSWER, *[Fault.UNAVAILABLE] * 3)
             async with asyncio.timeout(60):
-                while not world.faults.fired[Fault.LOST_ANSWER]:
+                while not world.faults.fired[Fault.LOST_ANSWER]:  # noqa: ASYNC110 - faults tell nobody
                     await asyncio.sleep(0.1)
             world.disk.write("last.ckpt", b"two")
             world.machine.guard.schedule.hint("last.ckpt")
@@ -157,7 +157,6 @@ def test_an_early_upload_that_failed_gives_its_files_back_when_the_folder_goes()
             assert world.disk.open_count == 0
             world.faults.down = False
             await asyncio.sleep(40)
-            assert not world.bucket.uploads
 
     run_virtual(story())
 
@@ -330,7 +329,7 @@ def test_the_loop_rests_whatever_can_not_be_done(draining: bool) -> None:
 
 def test_a_cancelled_upload_goes_on_from_its_parts_and_its_progress_never_lies() -> None:
     async def story() -> None:
-        world = World(link=Link(1_000_000))
+        world = World(link=Link(1_000_000), concurrency=2)
         async with world.machine.on():
             await world.committed(100)
             world.save(200, size=30_000_000)
@@ -338,9 +337,9 @@ def test_a_cancelled_upload_goes_on_from_its_parts_and_its_progress_never_lies()
             await asyncio.sleep(18)
             world.imds.give(NoticeKind.TERMINATE, seconds=120)
             await asyncio.sleep(6)
-            save_hf(world.disk, 300, size=8_000_000)
+            save_hf(world.disk, 300, stage="b", size=8_000_000)
             world.machine.guard.replicator.look_now()
-            await world.machine.state_of("checkpoint-300", "uploading")
+            await world.machine.state_of("b/checkpoint-300", "uploading")
             await asyncio.sleep(1)
             shown = {c.name: c.uploaded_bytes for c in world.machine.guard.replicator.view.value.checkpoints}
             assert 15_000_000 <= shown["checkpoint-200"] <= 30_100_000

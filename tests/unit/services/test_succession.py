@@ -38,6 +38,7 @@ def test_after_its_release_a_fenced_daemon_stops_what_it_was_sending() -> None:
             new = Machine(bucket, clock=clock, name="i-2")
             async with new.on():
                 await phase(old, ClaimPhase.FENCED)
+                await asyncio.sleep(1)
                 released_at = next(at for at, (_, key) in enumerate(bucket.log) if key.endswith("00000001.released.json"))
                 await asyncio.sleep(400)
                 assert not any("checkpoint-100" in key for _, key in bucket.log[released_at:])
@@ -102,7 +103,7 @@ def test_a_drain_that_begins_after_the_successor_was_seen_is_announced_and_finis
                 await phase(old, ClaimPhase.SUCCEEDED)
                 imds.give(NoticeKind.TERMINATE, seconds=120)
                 async with asyncio.timeout(10):
-                    while not any(key.endswith("00000001.draining.json") for key in bucket.objects):
+                    while not any(key.endswith("00000001.draining.json") for key in bucket.objects):  # noqa: ASYNC110 - the bucket tells nobody
                         await asyncio.sleep(0.5)
                 await old.state_of("checkpoint-100", "committed")
                 assert not new.guard.may_write()

@@ -1,0 +1,141 @@
+"""Puts the way back together: restore, resume, list and verify over real adapters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from spotguard.adapters.connection import connect
+from spotguard.adapters.local_placement import LocalPlacement
+from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.null_destination import NullDestination
+from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
+from spotguard.adapters.system_clock import SystemClock
+from spotguard.adapters.writer_watch import ProcWriterWatch
+from spotguard.assembly.metadata import instance_id, metadata_service
+from spotguard.assembly.settings import run_keys, s3_settings, this_host
+from spotguard.config.models import Config
+from spotguard.core.backoff import RetryPolicy
+from spotguard.core.checkpoint import stage_of
+from spotguard.core.manifest import Host, Manifest, ManifestError
+from spotguard.core.run_keys import ManifestKey, RunKeys
+from spotguard.ports.metadata_service import MetadataService
+from spotguard.ports.object_store import ObjectStore
+from spotguard.ports.part_transfer import PartTransfer
+from spotguard.ports.progress import ProgressSink
+from spotguard.services.catalogue import Catalogue
+from spotguard.services.restore_outcome import RestoreOutcome
+from spotguard.services.restorer import RestorePorts, Restorer, RestoreSettings
+from spotguard.services.resumption import Handover, Say, finished_note, pending_notice
+from spotguard.services.verifier import Verifier, VerifyOutcome
+
+_MANIFESTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One committed name with its newest generation."""
+
+    key: ManifestKey
+    manifest: Manifest | None
+    why_unreadable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """One open connection to a run, for the commands that bring back. All raise StoreError."""
+
+    config: Config
+    keys: RunKeys
+    store: ObjectStore
+    transfer: PartTransfer
+    metadata: MetadataService | None
+    host: Host
+    clock: SystemClock
+
+    async def restore(
+        self, name: str | None, *, stage: str | None, to: str | None, patient: bool, progress: ProgressSink, say: Say
+    ) -> RestoreOutcome:
+        """See `Restorer.restore`; `to`: absolute, the watch root if None; `patient`: see `Handover.wait`."""
+        await Handover(self.store, self.keys, self.clock, self.host).wait(patient=patient, say=say)
+        root = to or str(self.config.watch.dir)
+        watch = ProcWriterWatch()
+        try:
+            ports = RestorePorts(
+                store=self.store,
+                transfer=self.transfer,
+                placement=LocalPlacement(root),
+                volume=LocalVolume(root, exclude=self.config.watch.exclude, follow_links=self.config.watch.follow_links),
+                writer_watch=watch,
+                clock=self.clock,
+            )
+            settings = RestoreSettings(
+                host=self.host,
+                layout=self.config.watch.layout,
+                settle_seconds=self.config.watch.settle_seconds,
+                part_bytes=self.config.upload.part_size_bytes,
+                concurrency=self.config.upload.concurrency,
+            )
+            return await Restorer(ports, self.keys, settings, progress).restore(name, stage=stage)
+        finally:
+            watch.close()
+
+    async def list(self, stage: str | None) -> list[Listed]:
+        """Every committed name (of a stage) with its newest generation, the newest first."""
+        catalogue = Catalogue(self.store, self.keys)
+        newest: dict[str, ManifestKey] = {}
+        for key in await catalogue.list_manifests():
+            if (stage is None or stage_of(key.name) == stage) and key.generation >= getattr(newest.get(key.name), "generation", 0):
+                newest[key.name] = key
+        limit = asyncio.Semaphore(_MANIFESTS_AT_ONCE)
+
+        async def read(key: ManifestKey) -> Listed:
+            async with limit:
+                try:
+                    return Listed(key, await catalogue.read_manifest(key))
+                except ManifestError as error:
+                    return Listed(key, None, str(error))
+
+        return list(await asyncio.gather(*(read(key) for key in sorted(newest.values(), key=lambda k: (k.order, k.name), reverse=True))))
+
+    async def verify(self, name: str | None, progress: ProgressSink) -> VerifyOutcome:
+        """See `Verifier.verify`."""
+        verifier = Verifier(
+            self.store,
+            self.transfer,
+            self.keys,
+            NullDestination(),
+            part_bytes=self.config.upload.part_size_bytes,
+            concurrency=self.config.upload.concurrency,
+            progress=progress,
+        )
+        return await verifier.verify(name)
+
+    async def finished(self) -> str | None:
+        """See `finished_note`."""
+        return await finished_note(self.store, self.keys)
+
+    async def notice(self) -> str | None:
+        """See `pending_notice`."""
+        drains = self.config.interruption.on_rebalance == "drain"
+        return await pending_notice(self.metadata, rebalance_drains=drains)
+
+
+@asynccontextmanager
+async def way_back(config: Config, *, asks_metadata: bool = False) -> AsyncIterator[WayBack]:
+    """Connect to the run of the configuration. `asks_metadata`: who we are and whether we go is of interest."""
+    async with connect(s3_settings(config)) as connection:
+        store = RetryingStore(connection.store, RetryPolicy(), _no_deadline)
+        transfer = RetryingTransfer(connection.transfer, connection.store, RetryPolicy(attempts=10), _no_deadline)
+        if not asks_metadata:
+            yield WayBack(config, run_keys(config), store, transfer, None, this_host(), SystemClock())
+            return
+        async with metadata_service(config) as metadata:
+            host = this_host(await instance_id(metadata))
+            yield WayBack(config, run_keys(config), store, transfer, metadata, host, SystemClock())
+
+
+def _no_deadline() -> None:
+    return None

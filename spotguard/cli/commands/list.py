@@ -1,0 +1,105 @@
+"""`spotguard list`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from spotguard.cli.commands.restore import checked_stage
+from spotguard.cli.options import Invocation, configured
+from spotguard.cli.output import age, count, on_terminal, plain, size, write_json
+
+if TYPE_CHECKING:
+    from spotguard.assembly.restoring import Listed
+
+_COLUMNS = ("NAME", "STEP", "GENERATION", "SAVED", "SIZE", "FILES", "HOST")
+
+
+@click.command()
+@click.option("--stage", metavar="STAGE", help="Only checkpoints of this stage (the parent path of their names).")
+@configured(needs=["destination.url"])
+def command(invocation: Invocation, stage: str | None) -> None:
+    """Show the committed checkpoints, the newest first."""
+    from spotguard.assembly.restoring import way_back
+    from spotguard.cli.interruptible import run_interruptible
+
+    async def work() -> list[Listed]:
+        async with way_back(invocation.config) as back:
+            return await back.list(checked_stage(stage))
+
+    found = run_interruptible(work())
+    if invocation.json:
+        write_json({"url": invocation.config.destination.url, "checkpoints": [_document(one) for one in found]})
+        return
+    if not found:
+        of_stage = f" of the stage {stage!r}" if stage is not None else ""
+        click.echo(f"no committed checkpoint{of_stage} in {invocation.config.destination.url}", err=True)
+        return
+    rows = [_row(one) for one in found]
+    _table(rows) if on_terminal() else _lines(rows)
+    for one in found:
+        if one.manifest is None:
+            click.echo(f"spotguard: {plain(one.key.name)}: {plain(one.why_unreadable)}", err=True)
+
+
+def _row(one: Listed) -> tuple[str, ...]:
+    if one.manifest is None:
+        saved = datetime.fromtimestamp(one.key.saved_at, UTC)
+        return (plain(one.key.name), "", str(one.key.generation), _when(saved), "", "", "unreadable")
+    manifest = one.manifest
+    return (
+        plain(manifest.name),
+        "" if manifest.step is None else str(manifest.step),
+        str(manifest.generation),
+        _when(manifest.saved_at),
+        size(manifest.total_bytes),
+        str(len(manifest.files)),
+        plain(manifest.host.instance_id or manifest.host.hostname),
+    )
+
+
+def _when(saved_at: datetime) -> str:
+    return age(saved_at, datetime.now(UTC)) if on_terminal() else saved_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _lines(rows: list[tuple[str, ...]]) -> None:
+    """Tab-separated, for `cut` and `awk`."""
+    for row in rows:
+        click.echo("\t".join(row))
+
+
+def _table(rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", caption=count(len(rows), "checkpoint"), caption_justify="left")
+    for column in _COLUMNS:
+        table.add_column(column, justify="right" if column in ("STEP", "GENERATION", "SIZE", "FILES") else "left", no_wrap=column != "NAME")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console().print(table)
+
+
+def _document(one: Listed) -> dict[str, Any]:
+    from spotguard.cli.restore_view import moment
+
+    manifest = one.manifest
+    if manifest is None:
+        return {"name": one.key.name, "generation": one.key.generation, "readable": False, "why": one.why_unreadable}
+    return {
+        "name": manifest.name,
+        "stage": manifest.stage,
+        "step": manifest.step,
+        "generation": manifest.generation,
+        "saved_at": moment(manifest.saved_at),
+        "committed_at": moment(manifest.committed_at),
+        "bytes": manifest.total_bytes,
+        "files": len(manifest.files),
+        "layout": manifest.layout,
+        "reason": manifest.reason,
+        "host": {"hostname": manifest.host.hostname, "instance_id": manifest.host.instance_id},
+        "readable": True,
+    }
