@@ -92,4 +92,3 @@ async def perform(client: S3Client, request: CrtRequest, subject: Subject, limit
             sent.cancel()
             await settled([ended], _END_SECONDS)
     return answer
-

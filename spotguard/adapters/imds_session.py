@@ -115,9 +115,7 @@ class ImdsSession:
     async def _exchange(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, Answer, str]:
         """Status, answer and the granted lifetime of one request; the connection is free again on return."""
         try:
-            async with self._client().request(
-                method, f"{self.endpoint}/latest/{path}", headers=headers, allow_redirects=False
-            ) as response:
+            async with self._client().request(method, f"{self.endpoint}/latest/{path}", headers=headers, allow_redirects=False) as response:
                 body = await response.content.read(_LARGEST_ANSWER_BYTES)
                 while not response.content.at_eof() and len(body) < _LARGEST_ANSWER_BYTES:
                     body += await response.content.read(_LARGEST_ANSWER_BYTES)

@@ -104,9 +104,7 @@ def _interruption(status: Status) -> Iterator[Metric]:
     pending = status.interruption
     yield from _gauge("spotguard_interruption_pending", "Whether an interruption is pending.", pending is not None)
     if pending is not None and pending.deadline is not None:
-        family = GaugeMetricFamily(
-            "spotguard_interruption_deadline_timestamp_seconds", "When all must be done.", labels=["kind", "drill"]
-        )
+        family = GaugeMetricFamily("spotguard_interruption_deadline_timestamp_seconds", "When all must be done.", labels=["kind", "drill"])
         family.add_metric([pending.kind.value, str(pending.drill).lower()], pending.deadline.timestamp())
         yield family
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 from collections.abc import Collection, Iterator
@@ -18,6 +19,9 @@ from spotguard.ports.checkpoint_volume import CannotRead
 
 _OURS = frozenset({".spotguard-tmp", ".spotguard-quarantine"})
 _EMPTY = Tree({}, {}, {})
+
+_MAY_BE_IN_A_CHECKPOINT = re.compile(r"[0-9](\.ckpt)?/")
+"""There each excluded file is named, as the manifest tells of it; elsewhere the folder's name will do."""
 
 _Above = frozenset[tuple[int, int]]
 """Below a followed link: (device, inode) of the folders that lead here, to notice a circle."""
@@ -93,13 +97,11 @@ class _Walk:
                 return  # gone: nothing of it is in the look any more
             if _is_ours(here):
                 return
-            if depth == len(parts):
+            if depth == len(parts) or self._exclusion.leaves_out_folder(here):
                 self._sort(here, absolute, found, None)
                 self._list_waiting()
-            elif self._exclusion.leaves_out_folder(here):
                 return
-            else:
-                self.look.folders[here] = same_or_new(self._known.folders.get(here), found)
+            self.look.folders[here] = same_or_new(self._known.folders.get(here), found)
 
     def _list_waiting(self) -> None:
         while self._waiting:
@@ -152,7 +154,8 @@ class _Walk:
 
     def _sort_folder(self, path: str, absolute: str, found: os.stat_result, above: _Above | None) -> None:
         if self._exclusion.leaves_out_folder(path):
-            self.look.excluded.add(path)
+            named = _files_in(path, absolute) if _MAY_BE_IN_A_CHECKPOINT.search(path) else ()
+            self.look.excluded.update(named or (path,))
             return
         if above is not None:
             identity = (found.st_dev, found.st_ino)
@@ -202,6 +205,15 @@ def _first_that_is_no_folder(root: str, path: str) -> str:
         except OSError:
             return here
     return path
+
+
+def _files_in(path: str, absolute: str) -> list[str]:
+    """The names of all that is in an excluded folder; nothing is looked at."""
+    found = []
+    for folder, _, files in os.walk(absolute):
+        below = os.path.relpath(folder, absolute)
+        found.extend(_escaped(os.path.normpath(f"{path}/{below}/{name}")) for name in files)
+    return found
 
 
 def _topmost(paths: Collection[str]) -> Iterator[str]:

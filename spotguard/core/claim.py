@@ -155,9 +155,7 @@ def nearest_below(own: int, numbers: Iterable[int]) -> list[int]:
     return sorted((number for number in numbers if number < own), reverse=True)[:_LOOK_BACK]
 
 
-def still_waiting_for(
-    earlier: Iterable[EarlierClaim], *, own: Host, waited_seconds: float, store_now: float
-) -> tuple[EarlierClaim, ...]:
+def still_waiting_for(earlier: Iterable[EarlierClaim], *, own: Host, waited_seconds: float, store_now: float) -> tuple[EarlierClaim, ...]:
     """Which earlier claims keep a newcomer waiting, after `waited_seconds` since it claimed; `store_now` is S3's clock.
 
     Looks from the nearest downwards, and no further than to the first that was held and released: it had settled the rest."""

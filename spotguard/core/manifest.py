@@ -112,9 +112,7 @@ def encode(manifest: Manifest) -> bytes:
         ],
         "folders": [{"path": f.path, "mode": f.mode} for f in manifest.folders],
         "links": [{"path": link.path, "target": link.target} for link in manifest.links],
-        "companions": [
-            {"path": c.path, "content": base64.b64encode(c.content).decode("ascii")} for c in manifest.companions
-        ],
+        "companions": [{"path": c.path, "content": base64.b64encode(c.content).decode("ascii")} for c in manifest.companions],
         "excluded": list(manifest.excluded),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -99,9 +99,7 @@ def loose_to_bring(
     for path, file in sorted(index.items()):
         if path in taken:
             continue
-        tells_of_newer = path.rpartition("/")[2] in STATE_NAMES and any(
-            saved_at * _NS <= file.mtime_ns for saved_at in passed_over
-        )
+        tells_of_newer = path.rpartition("/")[2] in STATE_NAMES and any(saved_at * _NS <= file.mtime_ns for saved_at in passed_over)
         (left if tells_of_newer else bring).append(file)
     return tuple(bring), tuple(file.path for file in left)
 

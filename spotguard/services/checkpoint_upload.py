@@ -253,4 +253,3 @@ class CheckpointUpload:
 
 def _carries(metadata: Mapping[str, str], ours: Mapping[str, str]) -> bool:
     return all(metadata.get(name) == ours[name] for name in (RUN_METADATA, CHECKPOINT_METADATA))
-

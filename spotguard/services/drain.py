@@ -254,4 +254,3 @@ class Drain:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._group is not None
         self._group.create_task(work)
-

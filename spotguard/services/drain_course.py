@@ -39,7 +39,6 @@ class Course:
     told_safe: bool = False
     told_unsafe: bool = False
 
-
     def evidence(self, view: ReplicationView, now: float) -> Evidence:
         """What is known at `now` (monotonic). Remembers since when the checkpoints are done."""
         if not view.nothing_left:

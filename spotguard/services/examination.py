@@ -82,9 +82,7 @@ class Examination:
         )
         return assess(local, findings, circumstances)
 
-    async def capture(
-        self, local: LocalCheckpoint, whole: Whole, *, others: Iterable[LocalCheckpoint], offset_seconds: float
-    ) -> Capture:
+    async def capture(self, local: LocalCheckpoint, whole: Whole, *, others: Iterable[LocalCheckpoint], offset_seconds: float) -> Capture:
         """The checkpoint as it is now, with its companions as they are now."""
         companions = await self._companions(local, tuple(others))
         self.predecessors.add(local.name, local.layout, local.saved_ns, (file.path for file in local.files))

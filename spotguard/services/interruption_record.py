@@ -15,9 +15,7 @@ from spotguard.ports.object_store import ObjectExists, ObjectStore, StoreError
 log = structlog.get_logger()
 
 
-def encode_record(
-    status: InterruptionStatus, *, version: str, host: Host, checkpoints: tuple[CheckpointStatus, ...]
-) -> bytes:
+def encode_record(status: InterruptionStatus, *, version: str, host: Host, checkpoints: tuple[CheckpointStatus, ...]) -> bytes:
     """The `interruption` object of /status with version, host and the checkpoints' states."""
     document = interruption_document(status) | {
         "version": version,

@@ -98,9 +98,7 @@ class LocalLook:
         worth_it = [seconds for order, seconds in waits if newest_known is None or order > newest_known]
         return Look(tree, inventory, frozenset(same), tuple(whole), tuple(torn), orders, max(worth_it, default=None))
 
-    async def _judge(
-        self, examination: Examination, local: LocalCheckpoint, manifest: Manifest | None
-    ) -> Likeness | Whole | Unfinished:
+    async def _judge(self, examination: Examination, local: LocalCheckpoint, manifest: Manifest | None) -> Likeness | Whole | Unfinished:
         if manifest is not None and local.broken is None:
             likeness = await examination.likeness(local, manifest)
             if likeness is Likeness.SAME:

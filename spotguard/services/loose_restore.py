@@ -136,9 +136,7 @@ class LooseRestore:
             known = (index or {}).get(companion.path)
             if known is not None and known.size != len(companion.content):
                 known = None
-            await self._placement.write(
-                companion.path, companion.content, mode=known.mode if known else COMPANION_MODE, mtime_ns=None
-            )
+            await self._placement.write(companion.path, companion.content, mode=known.mode if known else COMPANION_MODE, mtime_ns=None)
             if known is not None and encode_crc64(await self._placement.checksum(companion.path) or 0) == known.crc64nvme:
                 await self._placement.set_times({companion.path: known.mtime_ns})  # so that it is not sent again
             written += 1

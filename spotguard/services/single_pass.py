@@ -36,9 +36,7 @@ class SyncOutcome:
 
 
 class SinglePass:
-    def __init__(
-        self, view: Published[ReplicationView], health: StoreHealth, throughput: Throughput, progress: ProgressSink
-    ) -> None:
+    def __init__(self, view: Published[ReplicationView], health: StoreHealth, throughput: Throughput, progress: ProgressSink) -> None:
         self._view = view
         self._health = health
         self._throughput = throughput
@@ -93,4 +91,3 @@ def _outcome(view: ReplicationView, already: set[str]) -> SyncOutcome:
             if state in _STUCK or state in (CheckpointState.COMPLETE, CheckpointState.UPLOADING)
         ),
     )
-

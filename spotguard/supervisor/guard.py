@@ -168,9 +168,7 @@ class Guard:
 
     def saves(self) -> list[Save]:
         steps = {checkpoint.name: checkpoint.step for checkpoint in self.replicator.view.value.checkpoints}
-        return [
-            Save(save.first_ns / 1e9, save.last_ns / 1e9, save.size, steps.get(save.name)) for save in self.replicator.view.value.saves
-        ]
+        return [Save(save.first_ns / 1e9, save.last_ns / 1e9, save.size, steps.get(save.name)) for save in self.replicator.view.value.saves]
 
     def clock_offset(self) -> float:
         return self.ports.store.clock_offset() or 0.0

@@ -99,7 +99,6 @@ def state_of(status: dict[str, Any], name: str) -> str | None:
     return next((checkpoint["state"] for checkpoint in status["checkpoints"] if checkpoint["name"] == name), None)
 
 
-
 def test_a_bucket_that_does_not_exist_ends_the_start_with_one_line_and_status_5(endpoint: Endpoint, tmp_path: Path) -> None:
     with CommandMachine(tmp_path, url="s3://nobody-made-this-bucket/run1", endpoint_url=endpoint.url) as machine:
         done = machine.spotguard("daemon")

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.simulation import Story, Told, describe
 from tests.support.virtual_time import run_virtual
 
-SEEDS = int(os.environ.get("SPOTGUARD_SIMULATIONS", "80"))
+SEEDS = int(os.environ.get("SPOTGUARD_SIMULATIONS", "60"))
 BATCHES = 10
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.faults.two_writers import Outcome, TwoWriters
 from tests.support.virtual_time import run_virtual
 
-SEEDS = int(os.environ.get("SPOTGUARD_SIMULATIONS", "80")) // 2
+SEEDS = int(os.environ.get("SPOTGUARD_SIMULATIONS", "60")) // 2
 
 
 def play(seed: int) -> Outcome:

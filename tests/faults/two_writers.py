@@ -10,6 +10,7 @@ from spotguard.core.notice import NoticeKind
 from tests.faults.simulation import Story
 from tests.support.machine import manifests_in
 from tests.support.memory_metadata import MemoryMetadataService
+from tests.support.memory_store import Link
 from tests.support.memory_volume import MemoryVolume
 
 
@@ -33,6 +34,7 @@ class TwoWriters:
         self.rng = self.old.rng
         self.new.host = "i-2"
         self.new.clock, self.new.bucket, self.new.written = self.old.clock, self.old.bucket, self.old.written
+        self.old.link = Link(self.rng.choice([20_000, 100_000, 5_000_000]))  # slow ones are in the middle of it when they must stop
         self.new.disk = MemoryVolume(self.new.clock)
         self.new.imds = MemoryMetadataService(self.new.clock.wall)
 

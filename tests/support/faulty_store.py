@@ -139,9 +139,7 @@ class FaultyTransfer:
     async def put(
         self, key: str, body: Slice, *, only_new: bool, metadata: Mapping[str, str], progress: Progress | None = None
     ) -> SentObject:
-        return await self.faults.around(
-            "put", lambda: self.inner.put(key, body, only_new=only_new, metadata=metadata, progress=progress)
-        )
+        return await self.faults.around("put", lambda: self.inner.put(key, body, only_new=only_new, metadata=metadata, progress=progress))
 
     async def begin(self, key: str, *, metadata: Mapping[str, str]) -> Upload:
         return await self.faults.around("begin", lambda: self.inner.begin(key, metadata=metadata))

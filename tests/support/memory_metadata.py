@@ -43,9 +43,7 @@ class MemoryMetadataService:
         await self._answer()
         date = float(math.floor(self.wall().timestamp()))
         told = tuple(
-            Notice(kind, at, date, kind.value, reference)
-            for kind, (at, reference) in self._standing.items()
-            if kind not in self.silent
+            Notice(kind, at, date, kind.value, reference) for kind, (at, reference) in self._standing.items() if kind not in self.silent
         )
         return Sighting(told, self.silent)
 

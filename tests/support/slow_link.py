@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -30,8 +31,10 @@ class _Proxy:
         self._free_at = 0.0
 
     async def serve(self) -> None:
-        # A small buffer: what a sender has been rid of has really gone.
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=_CHUNK)
+        listening = socket.create_server(("127.0.0.1", 0))
+        # Small buffers, inherited by its connections: else megabytes of an upload that was cancelled would still go through.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
+        server = await asyncio.start_server(self._connected, sock=listening, limit=_CHUNK)
         print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201 - the first line that ServerProcess waits for
         await asyncio.to_thread(sys.stdin.read)
 

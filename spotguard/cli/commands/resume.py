@@ -17,9 +17,7 @@ from spotguard.cli.options import Invocation, configured
 @click.option("--again", is_flag=True, help="Train on although the run is recorded as finished.")
 @click.argument("cmd", nargs=-1, type=click.UNPROCESSED, required=True)
 @configured(needs=["destination.url"])
-def command(
-    invocation: Invocation, stage: str | None, to: str | None, fresh: bool, again: bool, cmd: tuple[str, ...]
-) -> ExitStatus:
+def command(invocation: Invocation, stage: str | None, to: str | None, fresh: bool, again: bool, cmd: tuple[str, ...]) -> ExitStatus:
     """Restore, then become CMD, the command that trains on.
 
     {checkpoint}, {stage} and {step} in CMD are replaced, and SPOTGUARD_CHECKPOINT, SPOTGUARD_STAGE and SPOTGUARD_STEP are set.

@@ -47,9 +47,7 @@ STATUS = Status(
     watch_dir="/data/out",
 )
 
-INTERRUPTION = InterruptionStatus(
-    NoticeKind.TERMINATE, False, NOON, NOON, NOON, given_up=(GivenUp("sft/checkpoint-90", "does not fit"),)
-)
+INTERRUPTION = InterruptionStatus(NoticeKind.TERMINATE, False, NOON, NOON, NOON, given_up=(GivenUp("sft/checkpoint-90", "does not fit"),))
 
 
 class FakeControl:

@@ -45,9 +45,7 @@ async def test_status_has_every_key_of_the_contract_and_no_unknown_one(local: ai
     assert set(body["problems"][0]) == {"code", "severity", "since", "message", "fix"}
 
 
-async def test_status_writes_times_as_utc_and_kinds_as_the_contract_names_them(
-    local: aiohttp.ClientSession, control: FakeControl
-) -> None:
+async def test_status_writes_times_as_utc_and_kinds_as_the_contract_names_them(local: aiohttp.ClientSession, control: FakeControl) -> None:
     control.notice.publish(INTERRUPTION)
     async with local.get("/status") as response:
         body = await response.json()
@@ -127,9 +125,7 @@ async def test_flush_says_what_was_committed_and_what_not(local: aiohttp.ClientS
 
 
 @pytest.mark.parametrize("path", ["sft/checkpoint-100", "sft%2Fcheckpoint-100", "sft%2fcheckpoint-100"])
-async def test_a_checkpoint_is_declared_with_raw_or_escaped_slashes(
-    local: aiohttp.ClientSession, control: FakeControl, path: str
-) -> None:
+async def test_a_checkpoint_is_declared_with_raw_or_escaped_slashes(local: aiohttp.ClientSession, control: FakeControl, path: str) -> None:
     async with local.post(URL(f"/checkpoints/{path}/complete", encoded=True), headers=POST) as response:
         assert await response.json() == {"name": "sft/checkpoint-100", "declared": True}
     assert control.declared == ["sft/checkpoint-100"]

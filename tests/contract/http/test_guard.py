@@ -28,9 +28,7 @@ async def test_a_post_without_the_header_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize("path", POSTS)
-async def test_with_a_token_the_header_alone_is_not_enough(
-    guarded: aiohttp.ClientSession, control: FakeControl, path: str
-) -> None:
+async def test_with_a_token_the_header_alone_is_not_enough(guarded: aiohttp.ClientSession, control: FakeControl, path: str) -> None:
     async with guarded.post(path, headers={"X-Spotguard": "1"}) as response:
         assert response.status == 401
     async with guarded.post(path, headers={"Authorization": "Bearer geheim"}) as response:
@@ -86,9 +84,7 @@ async def test_a_foreign_host_is_refused_even_with_the_token(guarded: aiohttp.Cl
         assert response.status == 403
 
 
-async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
-    local: aiohttp.ClientSession, control: FakeControl
-) -> None:
+async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(local: aiohttp.ClientSession, control: FakeControl) -> None:
     async def chunks() -> object:
         for _ in range(64):
             yield b"x" * 1024

@@ -38,9 +38,7 @@ async def test_a_token_that_is_refused_is_replaced_within_the_poll(service: Fake
     assert service.refusals[401] >= 1
 
 
-async def test_a_token_is_renewed_before_it_ends(
-    faithful: FakeMetadataService, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_is_renewed_before_it_ends(faithful: FakeMetadataService, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imds_session, "TOKEN_SECONDS", 1)
     imds = connect(faithful.url)
     await imds.poll()

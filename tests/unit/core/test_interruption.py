@@ -146,9 +146,7 @@ SEEN = st.one_of(
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0, 60), SEEN), max_size=14), st.sampled_from(["ignore", "checkpoint", "drain"]), st.floats(-1e6, 1e6)
-)
+@given(st.lists(st.tuples(st.floats(0, 60), SEEN), max_size=14), st.sampled_from(["ignore", "checkpoint", "drain"]), st.floats(-1e6, 1e6))
 def test_whatever_comes_deadlines_only_move_earlier_and_nothing_drains_without_a_notice(
     polls: list[tuple[float, list[tuple[NoticeKind, float | None]] | None]], on_rebalance: str, skew: float
 ) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import pytest
 
 from spotguard.core.checkpoint import CompleteBy, FileStat, LocalCheckpoint, Unfinished, Whole
+from spotguard.core.layouts.assess import assess, probes_for
+from spotguard.core.layouts.base import Circumstances
 from spotguard.core.layouts.identify import identify
 from tests.unit.core.layout_world import judged, stat, tree
 
@@ -52,12 +54,10 @@ def test_without_what_a_resume_needs_it_is_never_whole(gone: str, predecessor: t
     assert gone.partition(".")[0].replace("model", "weights") in answer.reason
 
 
-@pytest.mark.parametrize("torn", [file for file in ONE_RANK if not file.endswith(".txt")])
+@pytest.mark.parametrize("torn", ONE_RANK)
 def test_a_torn_file_keeps_it_from_being_whole(torn: str) -> None:
     assert isinstance(judged(saved(*ONE_RANK), documents=STATE, torn=[torn]), Unfinished)
-    assert isinstance(judged(saved(*ONE_RANK), documents=STATE, torn=[torn], declared=True), Unfinished) == (
-        torn != "trainer_state.json" or True
-    )
+    assert isinstance(judged(saved(*ONE_RANK), documents=STATE, torn=[torn], declared=True), Unfinished)
 
 
 @pytest.mark.parametrize("empty", ONE_RANK)
@@ -67,9 +67,6 @@ def test_an_empty_file_keeps_it_from_being_whole(empty: str) -> None:
 
 
 def test_a_probe_that_was_not_answered_is_no_yes() -> None:
-    from spotguard.core.layouts.assess import assess
-    from spotguard.core.layouts.base import Circumstances
-
     assert isinstance(assess(saved(*ONE_RANK), {}, Circumstances(1e9, 10)), Unfinished)
 
 
@@ -90,7 +87,8 @@ def test_several_ranks_wait_for_the_rng_files_that_the_one_before_had_but_at_mos
     late, all_there = saved(*base, ranks[0], ranks[1]), saved(*base, *ranks)
     before = (*base, *ranks)
     waiting = judged(late, quiet=0.5, documents=STATE, predecessor=before)
-    assert waiting == Unfinished(waiting.reason, True, 1.5) if isinstance(waiting, Unfinished) else False
+    assert isinstance(waiting, Unfinished)
+    assert (waiting.waits_only_for_quiet, waiting.ready_in_seconds) == (True, 1.5)
     assert judged(late, quiet=2.0, documents=STATE, predecessor=before) == SAVED_BY_MARKER
     assert judged(all_there, quiet=0, documents=STATE, predecessor=before) == SAVED_BY_MARKER
     assert isinstance(judged(all_there, quiet=1.9, documents=STATE), Unfinished)
@@ -171,8 +169,6 @@ def test_declared_replaces_the_marker_but_not_the_structure() -> None:
 
 
 def test_a_broken_checkpoint_is_never_whole_and_asks_for_no_look() -> None:
-    from spotguard.core.layouts.assess import probes_for
-
     broken = identify(tree(f"{NAME}/trainer_state.json", unreadable={f"{NAME}/x": "permission denied"})).checkpoints[NAME]
     assert probes_for(broken) == ()
     assert judged(broken, documents=STATE) == Unfinished("x: permission denied")

@@ -82,7 +82,7 @@ def test_a_folder_with_nothing_in_it_is_no_checkpoint_yet() -> None:
     assert not identify(tree(folders=["step-1", "checkpoint-2", "checkpoint-3/sub"])).checkpoints
 
 
-@pytest.mark.parametrize("suffix", "pt pth ckpt bin safetensors npz h5 keras ubj pkl".split())
+@pytest.mark.parametrize("suffix", ["pt", "pth", "ckpt", "bin", "safetensors", "npz", "h5", "keras", "ubj", "pkl"])
 def test_a_generic_file_is_known_by_its_suffix(suffix: str) -> None:
     found = identify(tree(f"out/model.{suffix}", "out/model.txt"))
     assert {name: c.layout for name, c in found.checkpoints.items()} == {f"out/model.{suffix}": "generic-file"}
@@ -200,8 +200,28 @@ def test_a_name_longer_than_a_key_may_be_is_told() -> None:
 
 
 NAMES = st.sampled_from(
-    "checkpoint-1 checkpoint-20 step-3 a b run-0 .spotguard .spotguard-tmp tmp-checkpoint-4 x.pt model.safetensors trainer_state.json "
-    "scheduler.pt config.json last_sync.json training_state.json notes.txt epoch=1.ckpt ünïcode events.out.tfevents.1".split()
+    [
+        "checkpoint-1",
+        "checkpoint-20",
+        "step-3",
+        "a",
+        "b",
+        "run-0",
+        ".spotguard",
+        ".spotguard-tmp",
+        "tmp-checkpoint-4",
+        "x.pt",
+        "model.safetensors",
+        "trainer_state.json",
+        "scheduler.pt",
+        "config.json",
+        "last_sync.json",
+        "training_state.json",
+        "notes.txt",
+        "epoch=1.ckpt",
+        "ünïcode",
+        "events.out.tfevents.1",
+    ]
 )
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 

@@ -73,7 +73,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 
 def test_an_unknown_format_is_refused_with_what_to_do() -> None:
-    with pytest.raises(ManifestError, match="format 2.*upgrade spotguard"):
+    with pytest.raises(ManifestError, match=r"format 2.*upgrade spotguard"):
         decode(changed(lambda d: d.update(format=2)))
 
 
@@ -133,7 +133,14 @@ def test_a_safe_path_has_no_way_out(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("link", "target", "inside"),
-    [("a", "b", True), ("d/a", "../b", True), ("a", "../b", False), ("d/a", "../../b", False), ("a", "/b", False), ("a", "b/../../c", False)],
+    [
+        ("a", "b", True),
+        ("d/a", "../b", True),
+        ("a", "../b", False),
+        ("d/a", "../../b", False),
+        ("a", "/b", False),
+        ("a", "b/../../c", False),
+    ],
 )
 def test_links_are_held_to_the_checkpoint(link: str, target: str, inside: bool) -> None:
     assert stays_inside(link, target) is inside

@@ -452,9 +452,7 @@ class TestRun:
             run.commit("checkpoint-2")
             faults = Faults()
             faults.down = True
-            task = asyncio.create_task(
-                a_janitor(run, RetentionRule(keep_last=1), store=FaultyStore(MemoryStore(run.bucket), faults)).run()
-            )
+            task = asyncio.create_task(a_janitor(run, RetentionRule(keep_last=1), store=FaultyStore(MemoryStore(run.bucket), faults)).run())
             await asyncio.sleep(6 * 3600)
             assert faults.calls.total() < 60
             faults.down = False

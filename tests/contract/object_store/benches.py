@@ -1,0 +1,47 @@
+"""What the contract is tried on: the fake and three servers, each with the ways in which it differs from S3 by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spotguard.adapters.connection import S3Settings
+from spotguard.ports.object_store import ObjectStore
+from spotguard.ports.part_transfer import PartTransfer
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """False: does it otherwise than S3."""
+
+    name: str
+    keeps_crc64nvme: bool = True
+    """HEAD and ListParts tell the checksums."""
+    proves_the_whole: bool = True
+    """Complete refuses a wrong full-object checksum."""
+    complete_only_new: bool = True
+    """Complete heeds `If-None-Match: *`."""
+    forgets_completed_uploads: bool = True
+    """A second Complete of the same upload is UploadMissing, not success once more."""
+    checks_credentials: bool = True
+    refuses_small_parts: bool = True
+    lists_by_bytes: bool = True
+    """Keys come in the order of their UTF-8 bytes, also beyond the BMP."""
+
+
+MEMORY = Quirks("memory", checks_credentials=False)
+MOTO = Quirks("moto", proves_the_whole=False, forgets_completed_uploads=False, checks_credentials=False)
+CEPH = Quirks("ceph", keeps_crc64nvme=False, proves_the_whole=False, complete_only_new=False, forgets_completed_uploads=False)
+LOCALSTACK = Quirks("localstack", checks_credentials=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One empty bucket."""
+
+    store: ObjectStore
+    transfer: PartTransfer
+    quirks: Quirks
+    settings: S3Settings | None
+    """How to get there by another connection; None for the fake."""
