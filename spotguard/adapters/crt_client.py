@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
+import time
+from collections.abc import Sequence
 from urllib.parse import quote, urlsplit
 
 from awscrt.io import ClientBootstrap, ClientTlsContext, DefaultHostResolver, EventLoopGroup, TlsConnectionOptions, TlsContextOptions
@@ -20,7 +23,8 @@ from spotguard.adapters.s3_errors import Subject
 _THREADS = 2
 _MEMORY_BYTES = 1 << 30  # a ceiling on the CRT's buffers; what is used is bounded by the requests under way
 _THROUGHPUT_GBPS = 10.0
-_SHUTDOWN_SECONDS = 2.0
+_SHUTDOWN_SECONDS = 1.0
+"""The CRT keeps a connection whose request was cancelled until the peer closes it; that is not waited for."""
 
 
 class CrtClient:
@@ -58,13 +62,13 @@ class CrtClient:
         return f"{bucket}/{quote(key, safe='/-_.~')}{'?' if query else ''}{query}"
 
     async def close(self) -> None:
-        """Let the client and its threads end; requests must have ended before."""
+        """Let the client and its threads end, or at least go on ending by themselves; requests must have ended before."""
         events = [made.shutdown_event for made in (self._client, self._group) if made is not None]
         self._client = self._group = None
-        for event in events:
-            if not await asyncio.to_thread(event.wait, _SHUTDOWN_SECONDS / 20):
-                gc.collect()  # a failure's traceback, caught in a cycle somewhere, still holds the client
-                await asyncio.to_thread(event.wait, _SHUTDOWN_SECONDS)
+        for seconds in (0.05, _SHUTDOWN_SECONDS):
+            if await asyncio.to_thread(_all_set, events, seconds):
+                return
+            gc.collect()  # a failure's traceback, caught in a cycle somewhere, still holds the client
 
     def _make(self, route: Route) -> S3Client:
         self._group = self._group or EventLoopGroup(_THREADS)
@@ -80,6 +84,11 @@ class CrtClient:
             connect_timeout_ms=5000,
             retry_config=S3RetryConfig(max_retries=1, backoff_scale_factor_ms=50, max_backoff_secs=1),
         )
+
+
+def _all_set(events: Sequence[threading.Event], seconds: float) -> bool:
+    give_up = time.monotonic() + seconds
+    return all(event.wait(max(0.0, give_up - time.monotonic())) for event in events)
 
 
 def _tls(route: Route) -> TlsConnectionOptions:

@@ -33,7 +33,7 @@ class PieceFetcher:
     async def fetch(self, key: str, into: Slice, etag: str | None, progress: Progress | None) -> int:
         """The CRC64NVME of the slice. Raises port errors, OSError of writing the file."""
         if not into.size:
-            await self._access.call("head_object", self._access.subject("read", key), {"Key": key})
+            await self._access.call("head_object", self._access.subject("read", key), {"Key": key}, proof="ETag")
             return 0
         end = into.offset + into.size
         pieces = [Slice(into.fd, at, min(_PIECE, end - at)) for at in range(into.offset, end, _PIECE)]

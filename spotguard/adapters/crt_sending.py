@@ -65,7 +65,9 @@ class BodySender:
         headers = {"host": self._crt.host, "content-length": str(body.size), **target.headers}
         if not body.size:
             headers[_CRC_HEADER] = encode_crc64(0)
-        elif not with_trailer:
+        elif with_trailer:
+            headers["x-amz-sdk-checksum-algorithm"] = "CRC64NVME"  # as the SDKs send beside the trailer; moto keeps no sum without
+        else:
             headers["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
         await self.cap.admit(body.size)
         source = FileBody(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -16,18 +17,20 @@ T = TypeVar("T")
 
 TEMPORARY = ".spotguard-tmp"
 QUARANTINE = ".spotguard-quarantine"
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-async def in_thread(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread. Cancelled: waits until the work has ended, so nothing goes on afterwards."""
+async def in_thread(work: Callable[[], T], *, undo: Callable[[T], None] | None = None) -> T:
+    """Run blocking work in a thread. Cancelled: waits until the work has ended, so nothing goes on afterwards, and gives what it
+    came to, which nobody will get, to `undo`."""
     future = asyncio.get_running_loop().run_in_executor(None, work)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         await asyncio.wait({future})
-        if not future.cancelled():
-            future.exception()  # looked at, so that asyncio does not complain that nobody did
+        if not future.cancelled() and future.exception() is None and undo is not None:
+            undo(future.result())
         raise
 
 
@@ -82,7 +85,20 @@ def own_like(pattern: str, path: str) -> None:
     if os.geteuid() != 0:
         return
     wanted = os.stat(pattern)
-    os.chown(path, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+    with suppress(PermissionError):  # root of another machine, on NFS
+        os.chown(path, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+
+
+def try_lock(fd: int) -> bool:
+    """Lock the open file or folder until it is closed; False while somebody else has it. Filesystems without locks are forgiven."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
 
 
 def nearest_folder(path: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import shutil
@@ -13,7 +12,17 @@ from contextlib import asynccontextmanager, suppress
 
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.disk_paths import TEMPORARY, flush_folder, in_thread, make_folders, nearest_folder, own_like, resolve, translated
+from spotguard.adapters.disk_paths import (
+    TEMPORARY,
+    flush_folder,
+    in_thread,
+    make_folders,
+    nearest_folder,
+    own_like,
+    resolve,
+    translated,
+    try_lock,
+)
 from spotguard.adapters.local_quarantine import move_aside
 from spotguard.adapters.local_stage import LocalStage, end_stage, lock_folder
 from spotguard.ports.placement import Lying, Move, PlacementRefused, Stage
@@ -35,7 +44,7 @@ class LocalPlacement:
     async def exclusive(self) -> AsyncIterator[None]:
         folder = self.absolute(TEMPORARY)
         path = os.path.join(folder, "restore.lock")
-        while (fd := await in_thread(lambda: self._try_lock(folder, path))) is None:  # noqa: ASYNC110 - another process holds it
+        while (fd := await in_thread(lambda: self._try_lock(folder, path), undo=_close)) is None:  # noqa: ASYNC110 - another process holds it
             await asyncio.sleep(_LOCK_POLL_SECONDS)
         try:
             yield
@@ -53,11 +62,10 @@ class LocalPlacement:
             make_folders(folder)
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(fd).st_ino == os.stat(path).st_ino:
+                if try_lock(fd) and os.fstat(fd).st_ino == os.stat(path).st_ino:
                     return fd
-            except (BlockingIOError, FileNotFoundError):
-                pass  # another restore has it, or had it and has just removed it
+            except FileNotFoundError:
+                pass  # another restore had it and has just removed it
             except BaseException:
                 os.close(fd)
                 raise
@@ -85,7 +93,7 @@ class LocalPlacement:
                 _sweep(folder, own)
                 return LocalStage(self._root, os.path.join(folder, own), parent)
 
-        return await in_thread(work)
+        return await in_thread(work, undo=lambda stage: end_stage(stage, keep=True))
 
     async def lying(self, path: str) -> Lying | None:
         def work() -> Lying | None:
@@ -174,6 +182,11 @@ class LocalPlacement:
                     os.utime(resolve(self._root, path), ns=(mtime_ns, mtime_ns), follow_symlinks=False)
 
         await in_thread(work)
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)
 
 
 def _sweep(folder: str, own: str) -> None:

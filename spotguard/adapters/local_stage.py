@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
-from spotguard.adapters.disk_paths import in_thread, make_folders, nearest_folder, own_like, translated
+from spotguard.adapters.disk_paths import in_thread, make_folders, nearest_folder, own_like, translated, try_lock
 from spotguard.ports.placement import PlacementRefused
 
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -55,7 +54,7 @@ class LocalStage:
             with translated(path):
                 self._make(path)
 
-        self.modes[path] = mode
+        self.modes[path] = mode & 0o3777
         await in_thread(work)
 
     async def link(self, path: str, target: str) -> None:
@@ -112,7 +111,7 @@ class LocalStage:
         def work() -> None:
             with translated(self._at(path)):
                 own_like(nearest_folder(self.goes_into), self._at(path))
-                os.chmod(self._at(path), mode)
+                os.chmod(self._at(path), mode & 0o777)  # never set-user-id by the word of a bucket
                 os.utime(self._at(path), ns=(mtime_ns, mtime_ns), follow_symlinks=False)
 
         await in_thread(work)
@@ -166,13 +165,13 @@ def lock_folder(path: str) -> int | None:
     """A descriptor that locks the folder until it is closed, or None while somebody else has it."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        if try_lock(fd):
+            return fd
+    except BaseException:
         os.close(fd)
-        if isinstance(error, BlockingIOError):
-            return None
         raise
-    return fd
+    os.close(fd)
+    return None
 
 
 def remove_entry(path: str) -> None:

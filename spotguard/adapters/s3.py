@@ -37,9 +37,8 @@ class S3ObjectStore:
         following: dict[str, Any] = {"StartAfter": start_after} if start_after else {}
         while limit is None or len(found) < limit:
             page = _PAGE if limit is None else min(_PAGE, limit - len(found))
-            answer = await self._access.call(
-                "list_objects_v2", self._access.subject("list", prefix), {"Prefix": prefix, "MaxKeys": page, **following}
-            )
+            wanted = {"Prefix": prefix, "MaxKeys": page, **following}
+            answer = await self._access.call("list_objects_v2", self._access.subject("list", prefix), wanted, proof="IsTruncated")
             self._bucket_seen = True
             found += [_listed(entry) for entry in answer.get("Contents", ())]
             if not answer.get("IsTruncated"):
@@ -51,7 +50,8 @@ class S3ObjectStore:
 
     async def head(self, key: str) -> ObjectFacts:
         try:
-            answer = await self._access.call("head_object", self._access.subject("look at", key), {"Key": key, "ChecksumMode": "ENABLED"})
+            wanted = {"Key": key, "ChecksumMode": "ENABLED"}
+            answer = await self._access.call("head_object", self._access.subject("look at", key), wanted, proof="ETag")
         except ObjectMissing:
             await self._insist_on_bucket()
             raise
@@ -66,7 +66,7 @@ class S3ObjectStore:
         )
 
     async def read(self, key: str, *, max_bytes: int = 64 << 20) -> bytes:
-        answer = await self._access.call("get_object", self._access.subject("read", key), {"Key": key}, max_body=max_bytes)
+        answer = await self._access.call("get_object", self._access.subject("read", key), {"Key": key}, proof="ETag", max_body=max_bytes)
         self._bucket_seen = True
         return bytes(answer["Body"])
 
@@ -81,7 +81,7 @@ class S3ObjectStore:
             chunk = keys[at : at + _PAGE]
             if not (self._bulk_deletes and len(chunk) > 1 and all(map(_fits_xml, chunk)) and await self._delete_in_bulk(chunk)):
                 for key in chunk:
-                    await self._access.call("delete_object", self._access.subject("delete", key), {"Key": key})
+                    await self._access.call("delete_object", self._access.subject("delete", key), {"Key": key}, proof=None)
 
     def clock_offset(self) -> float | None:
         return self._access.clock.offset
@@ -91,11 +91,12 @@ class S3ObjectStore:
             "Key": key,
             "Body": body,
             "Metadata": dict(metadata or {}),
+            "ChecksumAlgorithm": "CRC64NVME",
             "ChecksumCRC64NVME": encode_crc64(crc64nvme(body)),
             **condition,
             **self._access.settings.creation_parameters(),
         }
-        answer = await self._access.call("put_object", self._access.subject("write", key), parameters)
+        answer = await self._access.call("put_object", self._access.subject("write", key), parameters, proof="ETag")
         self._bucket_seen = True
         modified = self._access.clock.store_now()
         return StoredObject(key, len(body), _unquoted(answer["ETag"]), modified)
@@ -105,7 +106,7 @@ class S3ObjectStore:
         subject = self._access.subject("delete", keys[0])
         wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
         try:
-            answer = await self._access.call("delete_objects", subject, {"Delete": wanted})
+            answer = await self._access.call("delete_objects", subject, {"Delete": wanted}, proof=None)
         except StoreRejected:
             self._bulk_deletes = False
             return False

@@ -21,10 +21,11 @@ from spotguard.adapters.s3_errors import STALE_CREDENTIALS, Subject
 from spotguard.adapters.s3_failures import from_botocore
 from spotguard.adapters.s3_settings import S3Settings
 from spotguard.adapters.store_clock import StoreClock
-from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreRejected
+from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreRejected, StoreUnavailable
 
 _CONNECT_SECONDS = 5  # also bounds a stalled send (urllib3 keeps it on the socket)
 _READ_SECONDS = 20
+_STRANGER_FIX = "check destination.endpoint_url, and what answers instead of S3 (a proxy, a captive portal)"
 _PATIENT_READ_SECONDS = 90  # Complete answers 200 at once and may work for minutes, sending white space
 
 
@@ -67,16 +68,29 @@ class S3Access:
         return Subject(verb, self.settings.bucket, key)
 
     async def call(
-        self, operation: str, subject: Subject, parameters: Mapping[str, Any], *, patient: bool = False, max_body: int = 0
+        self,
+        operation: str,
+        subject: Subject,
+        parameters: Mapping[str, Any],
+        *,
+        proof: str | None,
+        patient: bool = False,
+        max_body: int = 0,
     ) -> Any:
         """One request, with boto3's names, `Bucket` added; a body of the answer is read whole. Cancelled: it may still arrive.
 
-        Raises port errors, StoreRejected for a body of more than `max_body` bytes."""
+        `proof`: what every true answer has. Without it somebody else has answered (a captive portal says 200 to everything, which
+        botocore takes for an empty listing): StoreUnavailable. Raises port errors, StoreRejected for a body of more than `max_body`
+        bytes."""
 
         def request() -> Any:
             opened = self._open()
             client = opened.patient if patient else opened.quick
             answer = getattr(client, operation)(Bucket=self.settings.bucket, **parameters)
+            if proof is not None and answer.get(proof) is None:
+                if "Body" in answer:
+                    answer["Body"].close()
+                raise StoreUnavailable(f"{subject}: the answer is not S3's (it has no {proof})", _STRANGER_FIX)
             if "Body" in answer:
                 answer["Body"] = _whole_body(answer, subject, max_body)
             return answer
@@ -108,7 +122,7 @@ class S3Access:
         """Raises BucketMissing, StoreDenied, StoreUnavailable. A denial may only mean that ListBucket is bound to a prefix."""
         subject = self.subject("use")
         try:
-            await self.call("head_bucket", subject, {})
+            await self.call("head_bucket", subject, {}, proof=None)
         except ObjectMissing as error:  # a HEAD has no body that could say NoSuchBucket
             text = f"{subject}: the bucket does not exist"
             raise BucketMissing(text, f"create the bucket {self.settings.bucket}, or correct destination.url") from error

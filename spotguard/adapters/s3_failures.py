@@ -22,6 +22,13 @@ _NO_CREDENTIALS = (
     boto.InfiniteLoopConfigError,
 )
 _NETWORK = (boto.HTTPClientError, boto.ConnectionError, boto.EndpointConnectionError, boto.IncompleteReadError, boto.ResponseStreamingError)
+_RETRIED = {
+    "AWS_ERROR_S3_INTERNAL_ERROR": "InternalError",
+    "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": "RequestTimeTooSkewed",
+    "AWS_ERROR_S3_REQUEST_TIMEOUT": "RequestTimeout",
+    "AWS_ERROR_S3_SLOW_DOWN": "SlowDown",
+}
+"""Answers that the CRT tries again by itself and then reports without status and body."""
 _UNREACHABLE_FIX = "check the network, DNS, the VPC endpoint and proxies; it is tried again"
 
 
@@ -58,6 +65,8 @@ def from_crt(error: BaseException, subject: Subject) -> StoreError:
         return error_of(refusal_of(status, lowered, body or b""), subject)
     name = error.name if isinstance(error, AwsCrtError) else type(error).__name__
     reason = " ".join(str(getattr(error, "message", None) or error).split())[:300]
+    if name in _RETRIED:
+        return error_of(Refusal(None, _RETRIED[name], reason, None), subject)
     if name.startswith("AWS_AUTH_") or "CREDENTIALS" in name:
         return StoreDenied(f"{subject}: no usable AWS credentials ({name})", CREDENTIALS_FIX)
     if name in ("AWS_ERROR_HTTP_INVALID_PATH", "AWS_ERROR_HTTP_INVALID_HEADER_VALUE", "AWS_ERROR_INVALID_ARGUMENT"):

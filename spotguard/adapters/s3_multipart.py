@@ -35,13 +35,13 @@ class MultipartUploads:
         checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
         if self._checksums:
             try:
-                answer = await self._access.call("create_multipart_upload", subject, always | checksum)
+                answer = await self._access.call("create_multipart_upload", subject, always | checksum, proof="UploadId")
                 return Upload(key, answer["UploadId"])
             except StoreRejected:
-                answer = await self._access.call("create_multipart_upload", subject, always)  # raises if it was not that
+                answer = await self._access.call("create_multipart_upload", subject, always, proof="UploadId")  # raises if it was not that
                 self._checksums = False
                 return Upload(key, answer["UploadId"])
-        answer = await self._access.call("create_multipart_upload", subject, always)
+        answer = await self._access.call("create_multipart_upload", subject, always, proof="UploadId")
         return Upload(key, answer["UploadId"])
 
     async def complete(self, upload: Upload, parts: Sequence[SentPart], *, only_new: bool) -> SentObject:
@@ -55,18 +55,20 @@ class MultipartUploads:
         listed = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
         try:
             answer = await self._access.call(
-                "complete_multipart_upload", subject, {**_named(upload), "MultipartUpload": {"Parts": listed}, **proof}, patient=True
+                "complete_multipart_upload",
+                subject,
+                {**_named(upload), "MultipartUpload": {"Parts": listed}, **proof},
+                proof="Key",
+                patient=True,
             )
         except ObjectMissing as error:
             raise UploadMissing(f"{subject}: the upload is not open any more") from error
-        if not answer.get("Key"):  # botocore has looked for an error in the body already
-            raise StoreUnavailable(f"{subject}: the answer does not say that it is done")
         etag = (answer.get("ETag") or await self._etag_of(upload.key, size, subject)).strip('"')
         return SentObject(upload.key, size, etag, crc)
 
     async def _etag_of(self, key: str, size: int, subject: Subject) -> str:
         """Ceph 16 leaves the ETag of a Complete empty."""
-        answer = await self._access.call("head_object", self._access.subject("look at", key), {"Key": key})
+        answer = await self._access.call("head_object", self._access.subject("look at", key), {"Key": key}, proof="ETag")
         if answer["ContentLength"] != size:
             raise StoreUnavailable(f"{subject}: the object has {answer['ContentLength']} bytes instead of {size}")
         return str(answer["ETag"])
@@ -74,7 +76,7 @@ class MultipartUploads:
     async def abort(self, upload: Upload) -> None:
         subject = self._access.subject("abort the upload of", upload.key)
         try:
-            await self._access.call("abort_multipart_upload", subject, _named(upload))
+            await self._access.call("abort_multipart_upload", subject, _named(upload), proof=None)
         except (UploadMissing, ObjectMissing):
             return
 
@@ -83,7 +85,7 @@ class MultipartUploads:
         following: dict[str, str] = {}
         while True:
             subject = self._access.subject("list the uploads under", prefix)
-            answer = await self._access.call("list_multipart_uploads", subject, {"Prefix": prefix, **following})
+            answer = await self._access.call("list_multipart_uploads", subject, {"Prefix": prefix, **following}, proof="IsTruncated")
             for entry in answer.get("Uploads", ()):
                 if entry["Key"].startswith(prefix):
                     found.append(Upload(entry["Key"], entry["UploadId"], entry["Initiated"].timestamp()))
@@ -97,7 +99,7 @@ class MultipartUploads:
         following: dict[str, int] = {}
         while True:
             try:
-                answer = await self._access.call("list_parts", subject, {**_named(upload), **following})
+                answer = await self._access.call("list_parts", subject, {**_named(upload), **following}, proof="IsTruncated")
             except ObjectMissing as error:
                 raise UploadMissing(f"{subject}: the upload is not open any more") from error
             found += [_part(entry) for entry in answer.get("Parts", ())]

@@ -209,7 +209,7 @@ def _first_that_is_no_folder(root: str, path: str) -> str:
 
 def _files_in(path: str, absolute: str) -> list[str]:
     """The names of all that is in an excluded folder; nothing is looked at."""
-    found = []
+    found: list[str] = []
     for folder, _, files in os.walk(absolute):
         below = os.path.relpath(folder, absolute)
         found.extend(_escaped(os.path.normpath(f"{path}/{below}/{name}")) for name in files)

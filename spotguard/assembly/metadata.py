@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from spotguard.adapters.dmi import on_ec2
-from spotguard.adapters.imds import Imds
 from spotguard.config.models import Config
 from spotguard.ports.metadata_service import MetadataService, MetadataUnavailable
 
@@ -21,6 +20,8 @@ async def metadata_service(config: Config) -> AsyncIterator[MetadataService | No
     if mode == "off" or (mode == "auto" and not on_ec2()):
         yield None
         return
+    from spotguard.adapters.imds import Imds  # aiohttp: only where there is a service
+
     async with Imds(config.imds.endpoint) as imds:
         yield imds
 

@@ -20,7 +20,7 @@ from spotguard.config.models import Config
 from spotguard.core.backoff import RetryPolicy
 from spotguard.core.checkpoint import stage_of
 from spotguard.core.manifest import Host, Manifest, ManifestError
-from spotguard.core.run_keys import ManifestKey, RunKeys
+from spotguard.core.run_keys import ManifestKey, RunKeys, newest_first
 from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
@@ -85,10 +85,8 @@ class WayBack:
     async def list(self, stage: str | None) -> list[Listed]:
         """Every committed name (of a stage) with its newest generation, the newest first."""
         catalogue = Catalogue(self.store, self.keys)
-        newest: dict[str, ManifestKey] = {}
-        for key in await catalogue.list_manifests():
-            if (stage is None or stage_of(key.name) == stage) and key.generation >= getattr(newest.get(key.name), "generation", 0):
-                newest[key.name] = key
+        listed = [key for key in await catalogue.list_manifests() if stage is None or stage_of(key.name) == stage]
+        newest = {key.name: key for key in sorted(listed, key=lambda key: key.generation)}
         limit = asyncio.Semaphore(_MANIFESTS_AT_ONCE)
 
         async def read(key: ManifestKey) -> Listed:
@@ -98,7 +96,7 @@ class WayBack:
                 except ManifestError as error:
                     return Listed(key, None, str(error))
 
-        return list(await asyncio.gather(*(read(key) for key in sorted(newest.values(), key=lambda k: (k.order, k.name), reverse=True))))
+        return list(await asyncio.gather(*(read(key) for key in newest_first(list(newest.values())))))
 
     async def verify(self, name: str | None, progress: ProgressSink) -> VerifyOutcome:
         """See `Verifier.verify`."""

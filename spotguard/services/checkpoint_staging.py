@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from spotguard.core.checkpoint import Unit, stage_of
@@ -58,18 +58,19 @@ class CheckpointStaging:
         token: str,
         lies_at: str | None,
         nothing_more: bool,
-        before_fetching: Callable[[], Awaitable[None]],
+        before_fetching: Callable[[Collection[str]], Awaitable[None]],
     ) -> Staged:
         """Have every byte of the checkpoint on this disk, verified.
 
         `lies_at`: where a folder or file of that name lies now, whose files may be right; `nothing_more`: whether it has that very set of
-        files, links and folders. Raises DamagedObject, NoSpace (nothing is left behind), PlacementFailed and StoreError; after the last
-        and when cancelled, what has come stays in the temporary folder for the next try."""
+        files, links and folders. `before_fetching` is called with the paths of the right ones, unless that is all. Raises DamagedObject,
+        NoSpace and PlacementFailed (nothing is left behind) and StoreError; after that and when cancelled, what has come stays in the
+        temporary folder for the next try."""
         right = await self._right_files(manifest, lies_at) if lies_at is not None else {}
         if nothing_more and len(right) == len(manifest.files):
             await self._correct_times(manifest)
             return Staged(None, reused=len(right))
-        await before_fetching()
+        await before_fetching(right.keys())
         stage = await self._placement.stage(manifest.name, token)
         try:
             return await self._fill(stage, manifest, right)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from spotguard.core.checkpoint import Assessment, LocalCheckpoint, LocalFile, Unfinished, Whole, stage_of
+from spotguard.core.checkpoint import Assessment, LocalCheckpoint, LocalFile, Unfinished, Whole, generalised, stage_of
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.comparison import Likeness, compare, settle_by_content
 from spotguard.core.layouts.assess import assess, probes_for
@@ -45,7 +45,7 @@ class Predecessors:
 
     def of(self, checkpoint: LocalCheckpoint) -> tuple[str, ...] | None:
         known = self._known.get((checkpoint.stage, checkpoint.layout), {})
-        others = [p for p in known.values() if p.name != checkpoint.name]
+        others = [p for p in known.values() if p.name != checkpoint.name and generalised(p.name) == generalised(checkpoint.name)]
         return max(others, key=lambda p: p.saved_ns).paths if others else None
 
 

@@ -14,7 +14,7 @@ from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
 from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreRejected
 from spotguard.ports.placement import Move, NoSpace, Placement, PlacementRefused, Stage
 from spotguard.ports.progress import ProgressSink
-from spotguard.services.checkpoint_staging import refuse_too_little_space
+from spotguard.services.checkpoint_staging import moves_of, refuse_too_little_space
 from spotguard.services.part_fetcher import Fetch, PartFetcher
 
 COMPANION_MODE = 0o644
@@ -62,7 +62,9 @@ class LooseRestore:
             newer=committed,
         )
         warnings = [f"{path} was not restored: it tells of a newer checkpoint" for path in left]
-        wanted = [file for file in bring if not is_below(file.path, manifest.name) and await self._is_wanted(file, warnings)]
+        own = {manifest.name, *(move.target for move in moves_of(manifest))}
+        others = [file for file in bring if not any(is_below(file.path, name) for name in own)]
+        wanted = [file for file in others if await self._is_wanted(file, warnings)]
         return await self._fetch(wanted, index, warnings) if wanted else StagedLoose(index=index, warnings=tuple(warnings))
 
     async def _is_wanted(self, file: LooseFile, warnings: list[str]) -> bool:
@@ -131,8 +133,8 @@ class LooseRestore:
         """The state and pointer files as they were when the checkpoint became complete. Returns how many had to be written."""
         written = 0
         for companion in manifest.companions:
-            if await self._content(companion.path) == companion.content:
-                continue
+            if is_below(companion.path, manifest.name) or await self._content(companion.path) == companion.content:
+                continue  # what lies in the checkpoint is one of its files
             known = (index or {}).get(companion.path)
             if known is not None and known.size != len(companion.content):
                 known = None

@@ -132,8 +132,10 @@ class Replicator:
         if self._fully_observed_at < urgency.full_scans_after:
             self._schedule.want_full()
         paths = self._schedule.take(began)
-        if paths is not None and urgency.draining:
-            paths |= {record.name for record in self._ledger if record.local and not record.is_committed}
+        if paths is not None:
+            # what time alone is about to make whole is looked at once more: an event may have been lost
+            undecided = [record for record in self._ledger if record.local and not record.is_committed]
+            paths |= {record.name for record in undecided if urgency.draining or _settles(record)}
         wall_ns = int(self._clock.wall().timestamp() * 1e9)
         try:
             tree = await self._volume.scan(paths)
@@ -272,6 +274,10 @@ class Replicator:
             due.append(max(now + 0.2, self._recognise_at))
         soonest = min((at for at in due if at is not None), default=None)
         await self._schedule.pause(now, next_due=soonest, draining=self._urgency.value.draining)
+
+
+def _settles(record: Record) -> bool:
+    return isinstance(record.assessment, Unfinished) and record.assessment.waits_only_for_quiet
 
 
 def _due(assessment: Unfinished, now: float) -> float | None:

@@ -8,7 +8,7 @@ restore finds the files it needs in the temporary folder.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ import structlog
 
 from spotguard.core.checkpoint import Unit, stage_of, step_of
 from spotguard.core.manifest import Host, Manifest, ManifestError
-from spotguard.core.recovery import Candidate, FolderTime, LocalCandidate, candidates, folder_times, newest_relatives, quarantine_name
+from spotguard.core.recovery import FolderTime, LocalCandidate, candidates, folder_times, newest_relatives, quarantine_name
 from spotguard.core.run_keys import ManifestKey, RunKeys
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
@@ -31,11 +31,11 @@ from spotguard.services.catalogue import Catalogue
 from spotguard.services.checkpoint_staging import CheckpointStaging, Staged, moves_of
 from spotguard.services.local_look import LocalLook, Look
 from spotguard.services.loose_restore import LooseRestore, StagedLoose
+from spotguard.services.nothing_found import Asked, why_nothing
 from spotguard.services.part_fetcher import DamagedObject, PartFetcher
-from spotguard.services.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, TargetBusy
+from spotguard.services.recovery_errors import TargetBusy
 from spotguard.services.restore_outcome import LeftAlone, MovedAside, RestoreOutcome, Skipped
 from spotguard.services.torn_checkpoints import TornCheckpoints
-from spotguard.services.uncommitted import look_for_uncommitted, named
 
 log = structlog.get_logger()
 
@@ -124,7 +124,7 @@ class Restorer:
     async def _survey(self, name: str | None, stage: str | None, listed: Sequence[ManifestKey]) -> _Course:
         """Look at this disk, and take the torn ones out of the way."""
         look = await self._look(listed)
-        if look.ready_in_seconds is not None and look.ready_in_seconds <= self._settings.settle_seconds:
+        if name is None and look.ready_in_seconds is not None and look.ready_in_seconds <= self._settings.settle_seconds:
             await asyncio.sleep(look.ready_in_seconds + _LOOK_AGAIN_MARGIN_SECONDS)
             look = await self._look(listed)
         scope = stage if name is None else stage_of(name)
@@ -151,7 +151,14 @@ class Restorer:
             except (ManifestError, DamagedObject) as error:
                 course.skipped.append(Skipped(candidate.name, candidate.generation, str(error)))
                 log.warning("checkpoint.skipped", checkpoint=candidate.name, generation=candidate.generation, reason=str(error))
-        raise await self._nothing(course, order)
+        raise await why_nothing(
+            self._ports.store,
+            self._keys,
+            Asked(course.stage, course.name, self._settings.layout),
+            course.listed,
+            tried=order,
+            skipped=course.skipped,
+        )
 
     def _local_outcome(self, candidate: LocalCandidate) -> RestoreOutcome:
         """A whole one on this disk is newer than anything committed: it stays as it is."""
@@ -167,8 +174,6 @@ class Restorer:
         )
 
     async def _bring(self, course: _Course, manifest: Manifest) -> RestoreOutcome:
-        for damage in (await self._catalogue.absent_objects(manifest)).values():
-            raise DamagedObject("", damage)
         lies_at, nothing_more = self._where_it_lies(course, manifest)
         async with AsyncExitStack() as stages:
             staged = await self._staging.prepare(
@@ -176,7 +181,7 @@ class Restorer:
                 token=f"{manifest.generation} {manifest.committed_at}",
                 lies_at=lies_at,
                 nothing_more=nothing_more,
-                before_fetching=lambda: self._refuse_busy(course, manifest),
+                before_fetching=lambda right: self._look_before(course, manifest, right),
             )
             if staged.stage is not None:
                 stages.push_async_callback(staged.stage.end, keep=True)  # without effect once it is published
@@ -233,6 +238,14 @@ class Restorer:
         )
         return manifest.name, nothing_more
 
+    async def _look_before(self, course: _Course, manifest: Manifest, right: Collection[str]) -> None:
+        """Find out at little cost what would fail in the end: an object that is gone, or a trainer in the way."""
+        absent = await self._catalogue.absent_objects(manifest)
+        for file in manifest.files:
+            if file.path not in right and (reason := absent.get(self._keys.absolute(file.key))) is not None:
+                raise DamagedObject(file.path, reason)
+        await self._refuse_busy(course, manifest)
+
     async def _refuse_busy(self, course: _Course, manifest: Manifest) -> None:
         """What is written right now is never replaced."""
         paths = [move.target for move in moves_of(manifest) if await self._ports.placement.lying(move.target) is not None]
@@ -265,32 +278,3 @@ class Restorer:
         if course.published:
             times.setdefault(outcome.name, natural)
         await self._ports.placement.set_times(times)
-
-    async def _nothing(self, course: _Course, tried: Sequence[Candidate]) -> Exception:
-        """The failure that tells why there is nothing. Raises StoreError."""
-        if tried:
-            told = [f"{skipped.name} (generation {skipped.generation}): {skipped.reason}" for skipped in course.skipped]
-            return OnlyDamaged(f"nothing in {self._keys.url} can be restored: {'; '.join(told[:3])}", self._advice(course, len(told) - 3))
-        names = sorted({key.name for key in course.listed if course.stage is None or stage_of(key.name) == course.stage})
-        if course.name is not None and names:
-            what = f"has no checkpoint {course.name}; it has {named(names[::-1], at_most=5)}"
-            return NothingToRestore(f"nothing to restore: {self._keys.url} {what}", what_is_there=what)
-        found = await look_for_uncommitted(
-            self._ports.store, self._keys, layout=self._settings.layout, stage=course.stage, name=course.name
-        )
-        if found.foreign:
-            return NotCommitted(
-                f"{self._keys.url} has {named(found.foreign)} without a manifest: nobody says that they are whole",
-                "`spotguard adopt` commits what another tool put there, `spotguard resume --fresh` starts without it",
-            )
-        stages = sorted({stage_of(key.name) for key in course.listed})
-        what = "is empty"
-        if stages:
-            what = f"has no checkpoint of the stage {course.stage!r}; it has the stages {', '.join(map(repr, stages))}"
-        elif found.cut_off:
-            what = f"is empty but for {found.cut_off} objects of uploads that were cut off before their commit"
-        return NothingToRestore(f"nothing to restore: {self._keys.url} {what}", what_is_there=what)
-
-    def _advice(self, course: _Course, more: int) -> str:
-        rest = f"{more} more are damaged too; " if more > 0 else ""
-        return f"{rest}`spotguard verify` tells all, `spotguard resume --fresh` starts without them"

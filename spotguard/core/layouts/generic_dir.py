@@ -10,9 +10,9 @@ from spotguard.core.layouts import generic_rule, soundness
 from spotguard.core.layouts.base import Circumstances, Claim
 from spotguard.core.layouts.tree_index import NUMBERED_CHECKPOINT, Place, last_name
 from spotguard.core.structure import Finding, Probe
+from spotguard.core.temporary import looks_temporary
 
 _NAME = re.compile(r"[0-9](\.ckpt)?$")
-_TEMPORARY = re.compile(r"^tmp-|\.tmp|-tmp")
 _FIRST_FILES_OF_A_TRAINER = frozenset({"config.json", "adapter_config.json"})
 _TENSORBOARD = "events.out.tfevents."
 
@@ -55,4 +55,4 @@ def _doubt(place: Place, folder: str) -> str:
     name = last_name(folder)
     if NUMBERED_CHECKPOINT.match(name) and _FIRST_FILES_OF_A_TRAINER & place.file_names_in(folder):
         return "it may be the first save of a Hugging Face Trainer, which is not finished until trainer_state.json is there"
-    return "its name looks temporary" if _TEMPORARY.search(name) else ""
+    return "its name looks temporary" if looks_temporary(name) else ""

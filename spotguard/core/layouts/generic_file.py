@@ -12,6 +12,7 @@ from spotguard.core.layouts.generic_dir import GenericDir
 from spotguard.core.layouts.hf_trainer import HfTrainer
 from spotguard.core.layouts.tree_index import Place, last_name
 from spotguard.core.structure import Finding, Probe
+from spotguard.core.temporary import looks_temporary
 
 _NAME = re.compile(r"\.(pt|pth|ckpt|bin|safetensors|npz|h5|keras|ubj|pkl)$")
 _TRAINER_EXPORT = re.compile(
@@ -19,7 +20,6 @@ _TRAINER_EXPORT = re.compile(
     r"|(training_args|optimizer|scheduler)\.bin|(optimizer|scheduler|scaler)\.pt|rng_state(_[0-9]+)?\.pth)$"
 )
 """What `Trainer.save_model()` and its relatives leave in the output folder itself: an export, rewritten at the end of training."""
-_TEMPORARY = re.compile(r"^\.|^tmp-|\.tmp|-tmp")
 _DIR = GenericDir()
 _HF = HfTrainer()
 
@@ -37,7 +37,7 @@ class GenericFile:
         for path in place.files:
             name = last_name(path)
             if self.recognises(name) and not (exports and _TRAINER_EXPORT.match(name)):
-                doubt = "its name looks temporary" if auto and _TEMPORARY.search(name) else ""
+                doubt = "its name looks temporary" if auto and looks_temporary(name) else ""
                 yield Claim(path, Unit.FILE, (path,), doubt=doubt)
 
     def probes(self, checkpoint: LocalCheckpoint) -> tuple[Probe, ...]:

@@ -72,7 +72,12 @@ async def test_answers_are_remembered_until_the_file_changes(disk: LocalVolume, 
     await judged(disk)
     opened: list[str] = []
     real_open = holding._open
-    monkeypatch.setattr(holding, "_open", lambda path: opened.append(path) or real_open(path))
+
+    def noted_open(path: str) -> int:
+        opened.append(path)
+        return real_open(path)
+
+    monkeypatch.setattr(holding, "_open", noted_open)
     assert await judged(disk) == Whole(CompleteBy.MARKER)
     assert opened == []
     (tmp_path / NAME / "optimizer.pt").write_bytes(torch_zip()[:-5])

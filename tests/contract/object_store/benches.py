@@ -17,7 +17,7 @@ class Quirks:
 
     name: str
     keeps_crc64nvme: bool = True
-    """HEAD and ListParts tell the checksums."""
+    """HEAD tells the checksum."""
     proves_the_whole: bool = True
     """Complete refuses a wrong full-object checksum."""
     complete_only_new: bool = True
@@ -25,15 +25,35 @@ class Quirks:
     forgets_completed_uploads: bool = True
     """A second Complete of the same upload is UploadMissing, not success once more."""
     checks_credentials: bool = True
-    refuses_small_parts: bool = True
-    lists_by_bytes: bool = True
-    """Keys come in the order of their UTF-8 bytes, also beyond the BMP."""
+    lists_part_sums: bool = True
+    starts_after_by_bytes: bool = True
+    """`StartAfter` compares keys and not their percent-encoded forms."""
+    tells_parts_of_missing_uploads: bool = True
+    """A part for an aborted upload is UploadMissing, not an internal error."""
+    tells_completes_of_missing_uploads: bool = True
+    """Completing an aborted upload is UploadMissing, not an internal error (Ceph: `already in progress`)."""
 
 
 MEMORY = Quirks("memory", checks_credentials=False)
-MOTO = Quirks("moto", proves_the_whole=False, forgets_completed_uploads=False, checks_credentials=False)
-CEPH = Quirks("ceph", keeps_crc64nvme=False, proves_the_whole=False, complete_only_new=False, forgets_completed_uploads=False)
-LOCALSTACK = Quirks("localstack", checks_credentials=False)
+MOTO = Quirks(
+    "moto",
+    proves_the_whole=False,
+    forgets_completed_uploads=False,
+    checks_credentials=False,
+    lists_part_sums=False,
+    tells_parts_of_missing_uploads=False,
+    tells_completes_of_missing_uploads=False,
+)
+CEPH = Quirks(
+    "ceph",
+    keeps_crc64nvme=False,
+    proves_the_whole=False,
+    complete_only_new=False,
+    forgets_completed_uploads=False,
+    lists_part_sums=False,
+    tells_completes_of_missing_uploads=False,
+)
+LOCALSTACK = Quirks("localstack", checks_credentials=False, starts_after_by_bytes=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,9 @@ async def test_a_listing_is_sorted_by_bytes_and_bounded_by_prefix_start_and_limi
     found = await bench.store.list("p/")
     assert [one.key for one in found] == inside
     assert {one.size for one in found} == {2}
-    assert [one.key for one in await bench.store.list("p/", start_after=inside[2])] == inside[3:]
+    if bench.quirks.starts_after_by_bytes:
+        assert [one.key for one in await bench.store.list("p/", start_after=inside[2])] == inside[3:]
+        assert [one.key for one in await bench.store.list("p/", start_after=inside[4])] == inside[5:]
     assert [one.key for one in await bench.store.list("p/", limit=2)] == inside[:2]
     assert [one.key for one in await bench.store.list("p/", start_after=inside[0], limit=3)] == inside[1:4]
     assert await bench.store.list("p/a/b/") == []

@@ -53,7 +53,12 @@ def test_permission_bits_are_read_as_the_kernel_does(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "getegid", lambda: 1000)
     monkeypatch.setattr(os, "getgroups", lambda: [1000, 50])
     asked: list[str] = []
-    monkeypatch.setattr(os, "access", lambda path, *_, **__: asked.append(path) is not None)
+
+    def denied(path: str, *_: object, **__: object) -> bool:
+        asked.append(path)
+        return False
+
+    monkeypatch.setattr(os, "access", denied)
     readability = Readability()
 
     def refusal(mode: int, uid: int, gid: int) -> str | None:

@@ -6,6 +6,7 @@ import os
 import stat
 from datetime import timedelta
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -145,9 +146,11 @@ async def test_the_stage_of_the_newest_is_gone_through_before_the_others(machine
     machine.damage("rl/checkpoint-3/config.json", None)
     assert (await machine.restore()).name == "rl/checkpoint-1"
     machine.damage("rl/checkpoint-1/config.json", None)
+    rmtree(machine.root)
     assert (await machine.restore()).name == "sft/checkpoint-2"
     with pytest.raises(OnlyDamaged):
         await machine.restore(stage="rl")
+    assert not (machine.root / "rl").exists() or not any((machine.root / "rl").iterdir())
 
 
 async def test_a_stage_limits_the_choice(machine: NewMachine) -> None:
@@ -356,3 +359,42 @@ async def test_a_link_in_the_place_of_the_checkpoint_is_moved_not_followed(machi
     assert not (machine.root / "checkpoint-100").is_symlink()
     assert content_of(machine.root / "checkpoint-100") == hf_files(100)
     assert list(outside.iterdir()) == []
+
+
+async def test_a_copy_here_that_is_right_is_used_when_the_bucket_lost_its_own(machine: NewMachine) -> None:
+    run = machine.run()
+    await run.commit("checkpoint-50", hf_files(50))
+    await run.commit("checkpoint-100", hf_files(100))
+    await machine.restore()
+    machine.damage("checkpoint-100/model.safetensors", None)
+    outcome = await machine.restore()
+    assert (outcome.name, outcome.skipped, outcome.files_reused) == ("checkpoint-100", (), 3)
+
+
+async def test_records_that_nobody_understands_are_not_nothing(machine: NewMachine) -> None:
+    await MemoryStore(machine.bucket).create("run1/.spotguard/manifests/checkpoint-100/v9.cbor", b"?")
+    with pytest.raises(OnlyDamaged, match="does not understand"):
+        await machine.restore()
+
+
+async def test_no_file_becomes_set_user_id_by_the_word_of_a_bucket(machine: NewMachine) -> None:
+    run = machine.run()
+    manifest = await run.commit("checkpoint-100", hf_files(100))
+    key = run.manifest_key(manifest)
+    body = machine.bucket.objects[key].body
+    machine.damage(KEYS.relative(key), body.replace(b'"mode":384', b'"mode":2541'))
+    await machine.restore()
+    modes = {path.stat().st_mode & 0o7000 for path in (machine.root / "checkpoint-100").iterdir()}
+    assert modes == {0}
+
+
+async def test_a_companion_inside_its_checkpoint_does_not_get_in_its_way(machine: NewMachine) -> None:
+    await machine.run().commit("checkpoint-100", {**hf_files(100), "latest": b"x"}, companions={"checkpoint-100/latest": b"x"})
+    outcome = await machine.restore()
+    assert (outcome.moved_aside, content_of(machine.root)["checkpoint-100/latest"]) == ((), b"x")
+
+
+async def test_a_save_that_was_cut_off_before_its_layout_shows_is_not_taken_for_another_layout(machine: NewMachine) -> None:
+    await machine.run().commit("checkpoint-100", hf_files(100))
+    machine.write({"model.safetensors": hf_files(200)["model.safetensors"]}, below="checkpoint-200", age_seconds=600)
+    assert (await machine.restore()).name == "checkpoint-100"
