@@ -84,7 +84,7 @@ def test_patience_follows_what_the_link_does() -> None:
 
 def test_a_slow_link_that_lives_gets_through_after_some_tries() -> None:
     patience, needed = Patience(20.0), 16 * MIB / 60_000
-    for tries in range(10):
+    for _tries in range(10):
         if patience.seconds(16 * MIB) > needed:
             break
         patience.gave_up()
