@@ -47,7 +47,7 @@ class RetryingTransfer:
             found = await self._same_content(key, body)
             if found is None:
                 raise
-            counted.report(body.size)
+            counted.settle(body.size)
             return found
 
     async def begin(self, key: str, *, metadata: Mapping[str, str]) -> Upload:
@@ -122,6 +122,11 @@ class _Counted:
         self._told += size
         if self._progress:
             self._progress(size)
+
+    def settle(self, size: int) -> None:
+        """Whatever the attempts reported, it is this in all."""
+        if size != self._told:
+            self.report(size - self._told)
 
     def each(self, attempt: Callable[[Progress], Awaitable[T]]) -> Callable[[bool], Awaitable[T]]:
         async def counted(_: bool) -> T:

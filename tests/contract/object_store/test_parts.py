@@ -11,7 +11,7 @@ import pytest
 from awscrt.checksums import crc64nvme
 
 from spotguard.ports.object_store import ChecksumRefused, ObjectExists, ObjectMissing, StoreRejected, StoreUnavailable, UploadMissing
-from spotguard.ports.part_transfer import FileShrank, SentPart, Slice, Upload
+from spotguard.ports.part_transfer import FileShrank, SentObject, SentPart, Slice, Upload
 from tests.contract.object_store.benches import MIB, Bench
 
 PART = 5 * MIB
@@ -61,7 +61,7 @@ async def test_a_slice_is_put_whole_with_its_sum_and_metadata(bench: Bench, sour
     )
     facts = await bench.store.head("run/ü b/x@2")
     assert await bench.store.read("run/ü b/x@2") == source.content[1000:71_000]
-    assert sent == ("run/ü b/x@2", 70_000, facts.etag, crc64nvme(source.content[1000:71_000]))
+    assert sent == SentObject("run/ü b/x@2", 70_000, facts.etag, crc64nvme(source.content[1000:71_000]))
     assert dict(facts.metadata) == {"spotguard-run": "s3://b/run"}
     assert facts.crc64nvme == (sent.crc64nvme if bench.quirks.keeps_crc64nvme else None)
     assert sum(told) == 70_000
@@ -89,7 +89,7 @@ async def test_parts_become_one_object_with_the_combined_sum(bench: Bench, sourc
     assert bench.transfer.combine([(part.crc64nvme, part.size) for part in parts]) == crc64nvme(source.content)
     sent = await bench.transfer.complete(opened, parts, only_new=True)
     facts = await bench.store.head("run/ünï/model 1.bin")
-    assert sent == ("run/ünï/model 1.bin", len(source.content), facts.etag, crc64nvme(source.content))
+    assert sent == SentObject("run/ünï/model 1.bin", len(source.content), facts.etag, crc64nvme(source.content))
     assert (facts.size, dict(facts.metadata)) == (sent.size, {"spotguard-run": "s3://b/run"})
     assert facts.crc64nvme == (sent.crc64nvme if bench.quirks.keeps_crc64nvme else None)
     assert await bench.transfer.fetch(sent.key, Slice(target, 0, sent.size), etag=sent.etag) == sent.crc64nvme
