@@ -7,6 +7,8 @@ must not share one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import gc
 import threading
 import time
@@ -20,9 +22,12 @@ from botocore.httpsession import where
 from spotguard.adapters.s3_access import Route, S3Access
 from spotguard.adapters.s3_errors import Subject
 
+PIECE_BYTES = 16 << 20
+"""What one GET asks for; the CRT would cut a larger one into several."""
 _THREADS = 2
 _MEMORY_BYTES = 1 << 30  # a ceiling on the CRT's buffers; what is used is bounded by the requests under way
 _THROUGHPUT_GBPS = 10.0
+_M_ARENA_MAX = -8  # malloc.h
 _SHUTDOWN_SECONDS = 1.0
 """The CRT keeps a connection whose request was cancelled until the peer closes it; that is not waited for."""
 
@@ -71,7 +76,9 @@ class CrtClient:
             gc.collect()  # a failure's traceback, caught in a cycle somewhere, still holds the client
 
     def _make(self, route: Route) -> S3Client:
-        self._group = self._group or EventLoopGroup(_THREADS)
+        if self._group is None:
+            _keep_to_few_arenas()
+            self._group = EventLoopGroup(_THREADS)
         signing = create_default_s3_signing_config(region=route.region, credential_provider=self._access.identity.crt_provider())
         return S3Client(
             bootstrap=ClientBootstrap(self._group, DefaultHostResolver(self._group)),
@@ -79,6 +86,7 @@ class CrtClient:
             tls_mode=S3RequestTlsMode.ENABLED if route.secure else S3RequestTlsMode.DISABLED,
             tls_connection_options=_tls(route) if route.secure else None,
             signing_config=signing,
+            part_size=PIECE_BYTES,
             throughput_target_gbps=_THROUGHPUT_GBPS,
             memory_limit=_MEMORY_BYTES,
             connect_timeout_ms=5000,
@@ -89,6 +97,13 @@ class CrtClient:
 def _all_set(events: Sequence[threading.Event], seconds: float) -> bool:
     give_up = time.monotonic() + seconds
     return all(event.wait(max(0.0, give_up - time.monotonic())) for event in events)
+
+
+def _keep_to_few_arenas() -> None:
+    """Keep glibc from giving each thread its own heap: the CRT's buffers of 16 MiB travel between threads, and each heap keeps its
+    peak (measured: 290 MiB of RSS with 8 parts in flight, 206 so). Elsewhere (musl) there is nothing to do."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _tls(route: Route) -> TlsConnectionOptions:

@@ -7,7 +7,7 @@ import asyncio
 from awscrt.s3 import S3Client
 
 from spotguard.adapters.crt_body import FileSink
-from spotguard.adapters.crt_client import CrtClient
+from spotguard.adapters.crt_client import PIECE_BYTES, CrtClient
 from spotguard.adapters.crt_requests import Answer, CrtRequest, perform
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import S3Access
@@ -17,9 +17,6 @@ from spotguard.adapters.s3_multipart import combine
 from spotguard.adapters.together import run_together
 from spotguard.ports.object_store import ObjectExists, StoreError, StoreRejected, StoreUnavailable
 from spotguard.ports.part_transfer import Progress, Slice
-
-_PIECE = 16 << 20
-"""What one GET asks for: the CRT holds the answer in memory."""
 
 
 class PieceFetcher:
@@ -36,7 +33,7 @@ class PieceFetcher:
             await self._access.call("head_object", self._access.subject("read", key), {"Key": key}, proof="ETag")
             return 0
         end = into.offset + into.size
-        pieces = [Slice(into.fd, at, min(_PIECE, end - at)) for at in range(into.offset, end, _PIECE)]
+        pieces = [Slice(into.fd, at, min(PIECE_BYTES, end - at)) for at in range(into.offset, end, PIECE_BYTES)]
         sums = await run_together(self._fetch_piece(key, piece, etag, progress) for piece in pieces)
         return combine([(crc, piece.size) for crc, piece in zip(sums, pieces, strict=True)])
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import parse_qsl
 
 from spotguard.adapters.crt_body import FileBody
 from spotguard.adapters.crt_client import CrtClient
@@ -17,7 +18,7 @@ from spotguard.adapters.s3_failures import from_crt
 from spotguard.adapters.slice_sums import sums_of
 from spotguard.adapters.upload_cap import UploadCap
 from spotguard.core.checksum import encode_crc64
-from spotguard.ports.object_store import ChecksumRefused, StoreUnavailable
+from spotguard.ports.object_store import ChecksumRefused, StoreError, StoreUnavailable
 from spotguard.ports.part_transfer import Slice
 
 _CRC_HEADER = "x-amz-checksum-crc64nvme"
@@ -47,6 +48,7 @@ class BodySender:
         self._access, self._crt = access, crt
         self._patience = Patience(stall_seconds)
         self._trailers = True
+        self._trailers_proven = False
         self.cap = UploadCap()
 
     async def send(self, target: Target, body: Slice) -> Sent:
@@ -57,7 +59,11 @@ class BodySender:
             self._trailers = False
             answer, source = await self._attempt(target, body, with_trailer=False)
         self._raise_failure(answer, source, target.subject)
-        self._compare(answer, source, target.subject, with_trailer=with_trailer and self._trailers)
+        told = answer.headers.get(_CRC_HEADER)
+        if told is not None and told != encode_crc64(source.crc64nvme):
+            raise ChecksumRefused(f"{target.subject}: the store has the checksum {told}, sent was {encode_crc64(source.crc64nvme)}")
+        if told is None and with_trailer and self._trailers and not self._trailers_proven:
+            await self._prove_trailers(target, body.size)
         return Sent(answer.headers["etag"].strip('"'), source.crc64nvme)
 
     async def _attempt(self, target: Target, body: Slice, *, with_trailer: bool) -> tuple[Answer, FileBody]:
@@ -103,13 +109,28 @@ class BodySender:
         if answer.status != 200 or not answer.headers.get("etag"):
             raise StoreUnavailable(f"{subject}: HTTP {answer.status} without an ETag is no success", "check what stands between us and S3")
 
-    def _compare(self, answer: Answer, source: FileBody, subject: Subject, *, with_trailer: bool) -> None:
-        """What the store says it got with what was read."""
-        told = answer.headers.get(_CRC_HEADER)
-        if told is not None and told != encode_crc64(source.crc64nvme):
-            raise ChecksumRefused(f"{subject}: the store has the checksum {told}, sent was {encode_crc64(source.crc64nvme)}")
-        if told is None and with_trailer and self._crt.custom_endpoint:
-            self._trailers = False  # it took the trailer without checking, maybe as content: the commit's listing will tell
+    async def _prove_trailers(self, target: Target, size: int) -> None:
+        """Look once whether a store that tells no checksum understood the trailer, or kept the framing as content.
+
+        Raises ChecksumRefused if it did; what is sent again then comes without."""
+        stored = await self._stored_size(target)
+        self._trailers_proven = True
+        if stored is not None and stored > size:
+            self._trailers = False
+            raise ChecksumRefused(f"{target.subject}: the store has {stored} bytes, sent were {size}: it does not know aws-chunked")
+
+    async def _stored_size(self, target: Target) -> int | None:
+        named = dict(parse_qsl(target.query))
+        try:
+            if not named:
+                answer = await self._access.call("head_object", target.subject, {"Key": target.key}, proof="ETag")
+                return int(answer["ContentLength"])
+            before = {"PartNumberMarker": int(named["partNumber"]) - 1, "MaxParts": 1}
+            upload = {"Key": target.key, "UploadId": named["uploadId"]}
+            answer = await self._access.call("list_parts", target.subject, upload | before, proof="IsTruncated")
+            return next((int(part["Size"]) for part in answer.get("Parts", ())), None)
+        except StoreError:
+            return None  # no proof either way: the commit compares all sizes anyway
 
 
 def _trailer_refused(answer: Answer) -> bool:

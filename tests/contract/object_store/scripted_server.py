@@ -19,10 +19,11 @@ class Reply:
     def name(self) -> str:
         return f"{self.status} {self.body[:60].decode()}"
 
-    @property
-    def encoded(self) -> bytes:
+    def encoded(self, length: int | None = None) -> bytes:
+        """`length`: of a body that is not sent, for a HEAD."""
         named = {"content-type": "application/xml", "date": "Tue, 24 Nov 2026 00:00:00 GMT", **self.headers}
-        lines = [f"HTTP/1.1 {self.status} X", *(f"{name}: {value}" for name, value in named.items()), f"content-length: {len(self.body)}"]
+        named["content-length"] = str(len(self.body) if length is None else length)
+        lines = [f"HTTP/1.1 {self.status} X", *(f"{name}: {value}" for name, value in named.items())]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + self.body
 
 
@@ -30,6 +31,8 @@ class Reply:
 class ScriptedServer:
     reply: Reply | None
     """None: accepts, reads and never answers."""
+    claims_bytes: int | None = None
+    """What a HEAD says is stored."""
     heard: list[dict[str, str]] = field(default_factory=list)
     """The headers of each request, lower-case."""
 
@@ -43,7 +46,8 @@ class ScriptedServer:
                 if self.reply is None:
                     await reader.read()
                     break
-                writer.write(self.reply.encoded)
+                length = self.claims_bytes if head[0].startswith("HEAD ") else None
+                writer.write(self.reply.encoded(length))
                 await writer.drain()
 
 

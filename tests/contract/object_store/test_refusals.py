@@ -200,6 +200,17 @@ async def test_a_store_that_reports_another_sum_is_not_believed(aws_environment:
             await there.transfer.put("k", Slice(fd, 0, 100), only_new=False, metadata={})
 
 
+async def test_a_store_that_keeps_the_framing_as_content_is_found_out_at_once(aws_environment: None, fd: int) -> None:
+    """It knows nothing of aws-chunked, so what it stores is longer than what was sent; the next attempt comes plain."""
+    server = ScriptedServer(Reply(200, b"", {"etag": '"x"', "last-modified": "Tue, 24 Nov 2026 00:00:00 GMT"}), claims_bytes=154)
+    async with serving(server) as endpoint, connect(S3Settings("bench", endpoint_url=endpoint), check=False) as there:
+        with pytest.raises(ChecksumRefused, match="aws-chunked"):
+            await there.transfer.put("k", Slice(fd, 0, 100), only_new=False, metadata={})
+        await there.transfer.put("k", Slice(fd, 0, 100), only_new=False, metadata={})
+    assert ["x-amz-trailer" in headers for headers in server.heard] == [True, False, False]
+    assert "content-md5" in server.heard[-1]
+
+
 async def test_what_is_sent_carries_the_settings_of_the_bucket(aws_environment: None, fd: int) -> None:
     settings = S3Settings("bench", storage_class="STANDARD_IA", sse="aws:kms", kms_key_id="key-1")
     reply = Reply(200, b"", {"etag": '"x"'})
@@ -210,10 +221,11 @@ async def test_what_is_sent_carries_the_settings_of_the_bucket(aws_environment: 
     ):
         await there.transfer.put("k", Slice(fd, 0, 100), only_new=True, metadata={"spotguard-run": "s3://b/r"})
         await there.store.create("j", b"{}", metadata={"spotguard-run": "s3://b/r"})
-    for headers in server.heard:
+    writes = [headers for headers in server.heard if "x-amz-content-sha256" in headers and "if-none-match" in headers]
+    for headers in writes:
         assert headers["x-amz-storage-class"] == "STANDARD_IA"
         assert headers["x-amz-server-side-encryption"] == "aws:kms"
         assert headers["x-amz-server-side-encryption-aws-kms-key-id"] == "key-1"
         assert headers["x-amz-meta-spotguard-run"] == "s3://b/r"
         assert headers["if-none-match"] == "*"
-    assert len(server.heard) == 2
+    assert len(writes) == 2

@@ -92,7 +92,7 @@ def test_a_redirect_names_the_bucket_s_region() -> None:
         (boto.ReadTimeoutError(endpoint_url="http://x"), StoreUnavailable),
         (boto.ConnectionClosedError(endpoint_url="http://x"), StoreUnavailable),
         (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreUnavailable),
-        (boto.SSLError(endpoint_url="https://x", error="certificate"), StoreUnavailable),
+        (boto.SSLError(endpoint_url="https://x", error=OSError("certificate")), StoreUnavailable),
         (boto.ParamValidationError(report="bad bucket name"), StoreRejected),
         (boto.NoRegionError(), StoreRejected),
         (OSError("disk"), StoreUnavailable),
