@@ -7,8 +7,6 @@ must not share one.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import gc
 import threading
 import time
@@ -27,7 +25,6 @@ PIECE_BYTES = 16 << 20
 _THREADS = 2
 _MEMORY_BYTES = 1 << 30  # a ceiling on the CRT's buffers; what is used is bounded by the requests under way
 _THROUGHPUT_GBPS = 10.0
-_M_ARENA_MAX = -8  # malloc.h
 _SHUTDOWN_SECONDS = 1.0
 """The CRT keeps a connection whose request was cancelled until the peer closes it; that is not waited for."""
 
@@ -77,7 +74,6 @@ class CrtClient:
 
     def _make(self, route: Route) -> S3Client:
         if self._group is None:
-            _keep_to_few_arenas()
             self._group = EventLoopGroup(_THREADS)
         signing = create_default_s3_signing_config(region=route.region, credential_provider=self._access.identity.crt_provider())
         return S3Client(
@@ -97,13 +93,6 @@ class CrtClient:
 def _all_set(events: Sequence[threading.Event], seconds: float) -> bool:
     give_up = time.monotonic() + seconds
     return all(event.wait(max(0.0, give_up - time.monotonic())) for event in events)
-
-
-def _keep_to_few_arenas() -> None:
-    """Keep glibc from giving each thread its own heap: the CRT's buffers of 16 MiB travel between threads, and each heap keeps its
-    peak (measured: 290 MiB of RSS with 8 parts in flight, 206 so). Elsewhere (musl) there is nothing to do."""
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _tls(route: Route) -> TlsConnectionOptions:

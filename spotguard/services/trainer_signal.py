@@ -56,8 +56,6 @@ class TrainerSignal:
         self.signalled_at = None
 
     async def _send_one(self, process: TrainerProcess, signal_name: str, entry: str) -> None:
-        # before the signal: a daemon that is killed between the two must not make the next one signal again
-        await self._journal.add(entry)
         try:
             await self._trainer.signal(process, signal_name)
         except TrainerGone:
@@ -70,3 +68,4 @@ class TrainerSignal:
         self.signalled_at = self.signalled_at or self._clock.wall()
         self._problems.clear(ProblemCode.CANNOT_SIGNAL)
         log.warning("trainer.signalled", pid=process.pid, signal=signal_name, command=process.command[:200])
+        await self._journal.add(entry)
