@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile("spotguard", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("spotguard")
+
+# A shell starts background jobs with these ignored, and what is ignored stays so in every child: Ctrl-C could not be tested there.
+# A handler that does nothing is the same for us, and is no longer there in a child.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)
