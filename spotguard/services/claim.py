@@ -142,6 +142,19 @@ class RunClaim:
         log.info("claim.drain_announced", number=number, deadline=moment.isoformat())
         return True
 
+    async def take_back_drain(self) -> bool:
+        """The notice was withdrawn: nobody need wait for our drain. Whether the note is gone; failures are logged."""
+        number = self.state.value.number
+        if number is None:
+            return True
+        try:
+            await self._store.delete([self._keys.claim(number, "draining")])
+        except StoreError as error:
+            log.warning("claim.drain_not_taken_back", number=number, error=str(error))
+            return False
+        log.info("claim.drain_taken_back", number=number)
+        return True
+
     async def release(self) -> bool:
         """Write nothing from now on and say so in the bucket: FENCED where there is a successor, else RELEASED.
 

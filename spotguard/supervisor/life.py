@@ -20,7 +20,7 @@ from spotguard.services.run_checks import probe_conditions, refuse_nested
 from spotguard.services.urgency import Urgency
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.report import Report
-from spotguard.supervisor.succession import finish_for_successor
+from spotguard.supervisor.succession import announce_drains, finish_for_successor
 
 log = structlog.get_logger()
 
@@ -109,6 +109,7 @@ class Life:
             await scopes.enter_async_context(running(guard.drain.run, "drain"))
             if guard.settings.writes and guard.settings.claims:
                 await scopes.enter_async_context(running(self._hold_claim, "claim"))
+                await scopes.enter_async_context(running(_guarded(lambda: announce_drains(guard), "drain notes"), "drain notes"))
             self._service_manager.ready()
             log.info("daemon.started", run=guard.settings.keys.url, watch_dir=guard.settings.watch_dir, version=guard.settings.version)
             await self._stop.wait()

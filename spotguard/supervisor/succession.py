@@ -1,4 +1,4 @@
-"""What a daemon still does once somebody else has claimed its run: commit what is whole, or finish its drain, in the time there is."""
+"""What a daemon owes to whoever claims its run next: to say that it drains, and to commit what is whole in the time there is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import structlog
 
-from spotguard.core.claim import LONGEST_DRAIN_SECONDS
+from spotguard.core.claim import LONGEST_DRAIN_SECONDS, ClaimPhase
 from spotguard.supervisor.guard import Guard
 
 log = structlog.get_logger()
@@ -17,6 +17,24 @@ _WITHOUT_A_WORD_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
 _AGAIN_SECONDS = 1.0
 """A deadline that moved by more is told again."""
+
+
+async def announce_drains(guard: Guard) -> None:
+    """While this daemon holds the run, whoever looks at it is told of each drain as it begins: a machine that is to take over may ask for
+    the newest checkpoint long before its own daemon has claimed. Never returns; cancelled: the note stays, and its deadline passes."""
+    told: float | None = None
+    while True:
+        if told is None:
+            await guard.monitor.state.until(lambda state: state.current is not None)
+        now = guard.ports.clock.monotonic()
+        deadline = _drain_deadline(guard, now)
+        if guard.claim.state.value.phase is not ClaimPhase.HELD:
+            told = None  # `finish_for_successor` speaks now
+        elif deadline is not None and (told is None or abs(deadline - told) > _AGAIN_SECONDS):
+            told = deadline if await guard.claim.announce_drain(deadline) else told
+        elif deadline is None and told is not None and guard.monitor.state.value.current is None and told > now:
+            told = None if await guard.claim.take_back_drain() else told
+        await _something_new(guard, _LOOK_SECONDS)
 
 
 async def finish_for_successor(guard: Guard, finish_by: float | None) -> None:
@@ -53,10 +71,8 @@ def _is_finished(guard: Guard, began: float) -> bool:
 
 
 async def _something_new(guard: Guard, at_most_seconds: float) -> None:
-    changes = [
-        asyncio.ensure_future(published)
-        for published in (guard.replicator.view.changed(), guard.drain.view.changed(), guard.monitor.state.changed())
-    ]
+    published = (guard.replicator.view, guard.drain.view, guard.monitor.state, guard.claim.state)
+    changes = [asyncio.ensure_future(value.changed()) for value in published]
     try:
         await asyncio.wait(changes, timeout=at_most_seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:

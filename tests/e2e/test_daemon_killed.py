@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
-from spotguard.core.manifest import decode
-from spotguard.core.run_keys import RunKeys
+from tests.e2e.world import committed_in, s3_client, state_of, wait_until, write_checkpoint
 from tests.support.daemon_process import CommandMachine
-from tests.support.machine import hf_files
 from tests.support.servers import Endpoint, moto
 
 MOMENTS = int(os.environ.get("SPOTGUARD_KILLS", "50"))
@@ -28,45 +24,13 @@ def endpoint() -> Iterator[Endpoint]:
         yield running
 
 
-def client_of(endpoint: Endpoint) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=endpoint.url,
-        aws_access_key_id=endpoint.access_key,
-        aws_secret_access_key=endpoint.secret_key,
-        region_name="us-east-1",
-    )
-
-
-def write_checkpoint(root: Path, step: int, size: int, rng: random.Random) -> dict[str, bytes]:
-    files = hf_files(step, weights=rng.randbytes(size), salt=rng.randrange(10**9))
-    folder = root / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return files
-
-
-def committed_in(client: Any, bucket: str) -> dict[str, dict[str, bytes]]:
-    """By name, the bytes that every manifest names. Fails if one is missing."""
-    found = {}
-    keys = RunKeys(bucket, "run1")
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=keys.manifests):
-        for item in page.get("Contents", ()):
-            manifest = decode(client.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())
-            found[manifest.name] = {
-                file.path: client.get_object(Bucket=bucket, Key=keys.absolute(file.key))["Body"].read() for file in manifest.files
-            }
-    return found
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_a_killed_daemon_costs_no_committed_byte_and_the_next_one_finishes(batch: int, endpoint: Endpoint, tmp_path: Path) -> None:
     rng = random.Random(batch)
     bucket = f"killed-{batch}"
-    client = client_of(endpoint)
+    client = s3_client(endpoint.url)
     client.create_bucket(Bucket=bucket)
     written: dict[str, dict[str, bytes]] = {}
     killed_while_working = 0
@@ -86,17 +50,6 @@ def test_a_killed_daemon_costs_no_committed_byte_and_the_next_one_finishes(batch
         wait_until(lambda: state_of(last.get("/status")[1], newest) == "committed", seconds=60)
         assert last.stop() == 0
     assert committed_in(client, bucket)[newest] == written[newest]
-
-
-def wait_until(holds: Callable[[], bool], *, seconds: float) -> None:
-    give_up = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < give_up, "it did not come to be in time"
-        time.sleep(0.05)
-
-
-def state_of(status: dict[str, Any], name: str) -> str | None:
-    return next((checkpoint["state"] for checkpoint in status["checkpoints"] if checkpoint["name"] == name), None)
 
 
 def test_a_bucket_that_does_not_exist_ends_the_start_with_one_line_and_status_5(endpoint: Endpoint, tmp_path: Path) -> None:

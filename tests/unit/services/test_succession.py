@@ -116,6 +116,30 @@ def test_a_drain_that_begins_after_the_successor_was_seen_is_announced_and_finis
     run_virtual(story())
 
 
+def test_a_drain_is_announced_as_it_begins_and_taken_back_with_the_notice() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        bucket = MemoryBucket(clock)
+        imds = MemoryMetadataService(clock.wall)
+        old = Machine(bucket, clock=clock, metadata=imds)
+
+        async def note_is(there: bool) -> None:
+            async with asyncio.timeout(30):
+                while any(key.endswith("00000001.draining.json") for key in bucket.objects) is not there:  # noqa: ASYNC110 - the bucket tells nobody
+                    await asyncio.sleep(0.5)
+
+        async with old.on():
+            await phase(old, ClaimPhase.HELD)
+            for _ in range(2):
+                await note_is(False)
+                imds.give(NoticeKind.TERMINATE, seconds=120)
+                await note_is(True)
+                imds.withdraw(NoticeKind.TERMINATE)
+            await note_is(False)
+
+    run_virtual(story())
+
+
 def test_a_newcomer_counts_generations_from_what_its_predecessor_committed_last() -> None:
     async def story() -> None:
         clock = VirtualClock()
