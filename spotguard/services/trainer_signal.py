@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import structlog
 
@@ -31,8 +31,10 @@ class TrainerSignal:
         done = await self._journal.read()
         for process in processes:
             entry = f"{notice_id} {process.pid} {process.started:.2f}"
-            if entry in done:
-                self.awaited.add(process)  # by the daemon that ran before this one
+            earlier = next((known for known in done if known.startswith(f"{entry} ")), None)
+            if earlier is not None:  # by us, or by the daemon that ran before this one
+                self.awaited.add(process)
+                self.signalled_at = self.signalled_at or _moment_of(earlier)
                 continue
             await self._send_one(process, signal_name, entry)
 
@@ -65,7 +67,15 @@ class TrainerSignal:
             self._problems.raise_(ProblemCode.CANNOT_SIGNAL, str(error), error.fix)
             return
         self.awaited.add(process)
-        self.signalled_at = self.signalled_at or self._clock.wall()
+        now = self._clock.wall()
+        self.signalled_at = self.signalled_at or now
         self._problems.clear(ProblemCode.CANNOT_SIGNAL)
         log.warning("trainer.signalled", pid=process.pid, signal=signal_name, command=process.command[:200])
-        await self._journal.add(entry)
+        await self._journal.add(f"{entry} {now.timestamp():.3f}")
+
+
+def _moment_of(entry: str) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(float(entry.rpartition(" ")[2]), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # a damaged one still says that it was signalled

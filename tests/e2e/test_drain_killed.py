@@ -71,4 +71,4 @@ def test_a_drain_goes_on_to_its_verdict_and_the_trainer_is_signalled_once(bucket
         assert content_below(Path(restored["path"])) == final
         (record,) = client.list_objects_v2(Bucket="killed", Prefix="run1/.spotguard/interruptions/")["Contents"]
         body = json.loads(client.get_object(Bucket="killed", Key=record["Key"])["Body"].read())
-        assert body["interruption"]["verdict"] == "safe"
+        assert body["verdict"] == "safe"

@@ -301,6 +301,36 @@ def test_a_restarted_daemon_does_not_signal_again_for_the_same_notice() -> None:
     run_virtual(story())
 
 
+def test_a_restarted_daemon_knows_the_final_save_of_a_trainer_that_stays() -> None:
+    """Signalled by the daemon that ran before: when that was is the evidence for what was saved after it."""
+
+    async def story() -> None:
+        journal = MemoryJournal()
+        stage = Stage(journal=journal)
+        stage.trainer.start()
+        async with stage.machine.on():
+            await stage.committed(100)
+            stage.imds.give(NoticeKind.TERMINATE, seconds=120)
+            await asyncio.sleep(10)
+            save_hf(stage.machine.disk, 200)
+        again = Machine(
+            stage.bucket,
+            clock=stage.clock,
+            disk=stage.machine.disk,
+            metadata=stage.imds,
+            trainer=stage.trainer,
+            journal=journal,
+            signal="SIGUSR1",
+        )
+        async with again.on():
+            async with asyncio.timeout(60):
+                await again.guard.drain.view.until(lambda v: v.state is DaemonState.SAFE)
+            assert again.states()["checkpoint-200"] == "committed"
+            assert again.report.status().trainer.signalled_at is not None
+
+    run_virtual(story())
+
+
 def test_a_new_checkpoint_after_safe_turns_it_back_to_draining_until_it_is_committed() -> None:
     async def story() -> None:
         stage = Stage(link=Link(1_000_000), configured=False)
