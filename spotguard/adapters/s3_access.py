@@ -127,6 +127,13 @@ class S3Access:
             text = f"{subject}: the bucket does not exist"
             raise BucketMissing(text, f"create the bucket {self.settings.bucket}, or correct destination.url") from error
 
+    def known_region(self) -> str | None:
+        """The region as configured, without asking the bucket; a custom endpoint has one in any case."""
+        session = self.identity.session()
+        region, client = self._client(session, None, _READ_SECONDS)
+        client.close()
+        return region
+
     def note_refusal(self, code: str) -> None:
         """Read the credentials again at the next request if this error code says that they are stale."""
         if code in STALE_CREDENTIALS:

@@ -44,12 +44,20 @@ def test_each_command_has_help_that_begins_with_its_summary(name: str) -> None:
     result = call(name, "--help")
     assert result.exit_code == 0
     assert COMMANDS[name].split(":")[0].rstrip(".") in " ".join(result.output.split())
-    for option in ("--json",) if name == "demo" else ("--config", "--dir", "--url", "--set", "--json", "--verbose"):
+
+
+@pytest.mark.parametrize(
+    "words", [*([name] for name in BUILT if name != "bucket"), ["bucket", "create"], ["bucket", "check"], ["bucket", "policy"]]
+)
+def test_each_command_has_the_common_options(words: list[str]) -> None:
+    result = call(*words, "--help")
+    assert result.exit_code == 0
+    for option in ("--json",) if words == ["demo"] else ("--config", "--dir", "--url", "--set", "--json", "--verbose"):
         assert option in result.output
 
 
 def test_the_list_of_commands_is_complete() -> None:
-    assert list(COMMANDS) == ["daemon", "sync", "restore", "resume", "list", "verify", "status", "config", "demo"]
+    assert list(COMMANDS) == ["daemon", "sync", "restore", "resume", "list", "verify", "bucket", "status", "config", "demo"]
     result = call("--help")
     assert result.exit_code == 0
     for name, summary in COMMANDS.items():
@@ -62,7 +70,7 @@ def test_the_list_of_commands_is_complete() -> None:
     [
         (
             [],
-            "spotguard: no command given; one of daemon, sync, restore, resume, list, verify, status, config, demo; see 'spotguard --help'",
+            f"spotguard: no command given; one of {', '.join(COMMANDS)}; see 'spotguard --help'",
         ),
         (["statsu"], "spotguard: no such command: statsu; did you mean status?; see 'spotguard --help'"),
         (["config", "extra", *ENOUGH], "spotguard: Got unexpected extra argument (extra); see 'spotguard config --help'"),
