@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from spotguard.adapters.dcp_metadata import CutOff, shard_names
 from spotguard.adapters.zip_end import LOCAL_HEADER, fault_in_zip
 from spotguard.core.structure import Finding, Structure
 
@@ -22,6 +23,8 @@ _SAFETENSORS_HEADER_LIMIT_BYTES = 100_000_000
 """`MAX_HEADER_SIZE` of the safetensors library."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_TABLE_MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
+_TEXT_LIMIT_BYTES = 64 << 10
 _BLOCK_BYTES = 4096
 
 
@@ -30,11 +33,18 @@ def finding_of(fd: int, structure: Structure) -> Finding:
     size = os.fstat(fd).st_size
     if size == 0:
         return Finding(structure is Structure.ANY, "" if structure is Structure.ANY else "is empty")
-    if structure is Structure.JSON:
-        return _json(fd, size)
+    if opened := _DOCUMENTS.get(structure):
+        return opened(fd, size)
     check = _CHECKS.get(structure)
     fault = check(fd, size) if check else None
-    return Finding(fault is None, fault or "")
+    return Finding(fault is None, fault or "", ended=fault is None and _has_an_end(fd, structure))
+
+
+def _has_an_end(fd: int, structure: Structure) -> bool:
+    """Of a file without a fault. HDF5 is written in any order, so that its size alone proves nothing."""
+    if structure in (Structure.TORCH_ZIP, Structure.BINARY):
+        return os.pread(fd, len(LOCAL_HEADER), 0) == LOCAL_HEADER
+    return structure in (Structure.ZIP, Structure.SAFETENSORS, Structure.TABLE)
 
 
 def _safetensors(fd: int, size: int) -> str | None:
@@ -89,13 +99,35 @@ def _hdf5(fd: int, size: int) -> str | None:
     return None if size in (end, base + end) else f"has {size} of the {max(end, base)} bytes that its superblock tells of"
 
 
+def _table(fd: int, size: int) -> str | None:
+    """TensorFlow's `core/lib/io/format.h`: a table ends with this magic number, little endian."""
+    return None if os.pread(fd, 8, max(0, size - 8)) == _TABLE_MAGIC else "has no table footer: it is cut off, or still being written"
+
+
 _CHECKS: Mapping[Structure, Callable[[int, int], str | None]] = {
     Structure.SAFETENSORS: _safetensors,
     Structure.TORCH_ZIP: _torch,
     Structure.ZIP: fault_in_zip,
     Structure.BINARY: _torch,
     Structure.HDF5: _hdf5,
+    Structure.TABLE: _table,
 }
+
+
+def _text(fd: int, size: int) -> Finding:
+    if size > _TEXT_LIMIT_BYTES:
+        return Finding(False, f"is larger than the {_TEXT_LIMIT_BYTES} bytes of a pointer file")
+    try:
+        return Finding(True, document={"text": _read(fd, size).decode()})
+    except UnicodeDecodeError:
+        return Finding(False, "is no text")
+
+
+def _dcp_metadata(fd: int, size: int) -> Finding:
+    try:
+        return Finding(True, document={"shards": shard_names(fd, size)}, ended=True)
+    except CutOff as fault:
+        return Finding(False, str(fault))
 
 
 def _json(fd: int, size: int) -> Finding:
@@ -131,3 +163,10 @@ def _trimmed(document: dict[str, Any], size: int) -> dict[str, Any]:
     if size <= _WHOLE_DOCUMENT_BYTES:
         return {key: value for key, value in document.items() if not (isinstance(value, list) and len(value) > _LONGEST_LIST)}
     return {key: value for key, value in document.items() if key == "weight_map" or not isinstance(value, (list, dict))}
+
+
+_DOCUMENTS: Mapping[Structure, Callable[[int, int], Finding]] = {
+    Structure.JSON: _json,
+    Structure.TEXT: _text,
+    Structure.DCP_METADATA: _dcp_metadata,
+}

@@ -21,7 +21,7 @@ from spotguard.config.values import (
     checked_token,
     split_s3_url,
 )
-from spotguard.core.layouts.identify import LAYOUT_NAMES
+from spotguard.core.layouts.registry import LAYOUT_NAMES
 from spotguard.core.listen_address import ListenAddress, TcpAddress, parse_listen_address
 
 ALWAYS_EXCLUDED = ("*.log", "wandb/**", "*.tmp")

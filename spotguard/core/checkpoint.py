@@ -90,6 +90,15 @@ class LocalFile(NamedTuple):
     stat: FileStat
 
 
+class Pointer(NamedTuple):
+    """A file beside a checkpoint that names the last one (`latest`, a tracker). It stays a loose file as well."""
+
+    file: LocalFile
+    """As it is now; `path` and `source` are relative to the watch root."""
+    text: str
+    """What it says when it names this checkpoint: what a restore writes, as it may name a later one by the time of the commit."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalCheckpoint:
     """A checkpoint as it lies on disk at one scan."""
@@ -105,7 +114,15 @@ class LocalCheckpoint:
     links: tuple[tuple[str, str], ...] = ()
     """(path, target text) of links that stay inside the checkpoint."""
     companions: tuple[str, ...] = ()
-    """Paths under the watch root of the state and pointer files that belong to it and exist now."""
+    """Paths under the watch root of the state files that belong to it and exist now: taken as they are."""
+    pointers: tuple[Pointer, ...] = ()
+    """The layout's pointer files that exist now."""
+    links_beside: tuple[tuple[str, str], ...] = ()
+    """(path under the watch root, target text) of links that lead to it and are restored with it."""
+    pending: str = ""
+    """Why it cannot be finished yet by what lies beside it (a marker, a temporary folder), as one clause; else empty."""
+    in_place: bool = False
+    """Whether its writer writes over it again and again: an upload may lose the race, and a private copy is worth its space."""
     excluded: tuple[str, ...] = ()
     """Paths relative as in `files` that a pattern left out."""
     broken: str | None = None

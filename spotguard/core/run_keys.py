@@ -108,6 +108,10 @@ class RunKeys:
         mirrored = f"{folder}/{path}" if folder else path
         return self.root + (mirrored if version == 1 else f"{mirrored}@{version}")
 
+    def place(self, checkpoint: str, path: str, *, is_directory: bool) -> str:
+        """What all keys begin with that may hold a content of this file: its folder's for a directory, its own for any other."""
+        return f"{self.root}{checkpoint}/" if is_directory else self.data(checkpoint, path, is_directory=False)
+
     def loose(self, path: str, *, version: int = 1) -> str:
         return self.root + (path if version == 1 else f"{path}@{version}")
 

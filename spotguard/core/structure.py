@@ -26,6 +26,12 @@ class Structure(StrEnum):
     """A `.bin` of no known writer: the rule of a zip if it begins as one, else it must not be blank."""
     JSON = "json"
     HDF5 = "hdf5"
+    TEXT = "text"
+    """A pointer file: its text, up to 64 KiB, is wanted."""
+    DCP_METADATA = "dcp-metadata"
+    """The `.metadata` of a torch.distributed.checkpoint: a pickle of which only the names of the shards are wanted."""
+    TABLE = "table"
+    """TensorFlow's `.index`: a table with a magic number at its end."""
     NONEMPTY = "nonempty"
     """No end of its own: more than zero bytes is all that can be asked."""
     ANY = "any"
@@ -46,7 +52,10 @@ class Finding:
     sound: bool
     reason: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
-    """For JSON up to 64 MiB: the top-level object without nested lists longer than 10,000 entries; else empty."""
+    """JSON up to 64 MiB: the top-level object without nested lists longer than 10,000 entries. TEXT: `text`. DCP_METADATA: `shards`, the
+    file names that it holds. Else empty."""
+    ended: bool = False
+    """Whether the file has an end of its own that is written last, and it is there. A legacy pickle is sound and has none."""
 
 
 _BY_SUFFIX: Mapping[str, Structure] = {

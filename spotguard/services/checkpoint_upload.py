@@ -68,7 +68,8 @@ class CheckpointUpload:
         self._gone: dict[LocalFile, int] = {}
         """Of files that are not sent whole: bytes that are on their way, or lie in the bucket as parts."""
         self._locks: dict[str, asyncio.Lock] = {}
-        self._remote: dict[str, StoredObject] | None = None
+        self._remote: dict[str, dict[str, StoredObject]] = {}
+        """What lies in the bucket, by place (see `RunKeys.place`)."""
         self._tried: set[str] = set()
         self.bytes_sent = 0
         """Bytes that went over the wire for this name; a reused object counts nothing."""
@@ -124,7 +125,7 @@ class CheckpointUpload:
 
     def doubt(self, paths: Sequence[str]) -> None:
         """Forget that these were sent: the bucket says otherwise."""
-        self._remote = None
+        self._remote = {}
         for path in paths:
             self.sent.pop(path, None)
 
@@ -145,7 +146,7 @@ class CheckpointUpload:
     def rest(self) -> None:
         """It is committed: keep what lies where, for the next generation, and nothing else."""
         self.let_go()
-        self._remote = None
+        self._remote = {}
         self._gone.clear()
         self._tried.clear()
         self._locks.clear()
@@ -193,7 +194,7 @@ class CheckpointUpload:
             if self._tools.is_condemned(key):
                 version += 1
                 continue
-            known = (await self._remote_objects()).get(key)
+            known = (await self._remote_objects(file.path)).get(key)
             if known is not None:
                 if known.size == file.stat.size:
                     checksum = await self._tools.volume.checksum(held) if checksum is None else checksum
@@ -207,7 +208,7 @@ class CheckpointUpload:
             try:
                 return await self._transfer(file, held, key)
             except ObjectExists:
-                self._remote = None  # taken meanwhile, or our own answer that was lost: look again
+                self._remote = {}  # taken meanwhile, or our own answer that was lost: look again
             except ConcurrentWrite:
                 version += 1
 
@@ -232,7 +233,7 @@ class CheckpointUpload:
         try:
             facts = await self._tools.store.head(known.key)
         except ObjectMissing:
-            self._remote = None
+            self._remote = {}
             return None
         ours = self._tools.keys.metadata(self.name)
         if not _carries(facts.metadata, ours) or facts.size != known.size:
@@ -244,11 +245,11 @@ class CheckpointUpload:
     def _store_now(self) -> float:
         return self._tools.clock.wall().timestamp() + (self._tools.store.clock_offset() or 0.0)
 
-    async def _remote_objects(self) -> Mapping[str, StoredObject]:
-        if self._remote is None:
-            prefix = self._tools.keys.root + self.name + ("/" if self._is_directory else "")
-            self._remote = {stored.key: stored for stored in await self._tools.store.list(prefix)}
-        return self._remote
+    async def _remote_objects(self, path: str) -> Mapping[str, StoredObject]:
+        place = self._tools.keys.place(self.name, path, is_directory=self._is_directory)
+        if place not in self._remote:
+            self._remote[place] = {stored.key: stored for stored in await self._tools.store.list(place)}
+        return self._remote[place]
 
 
 def _carries(metadata: Mapping[str, str], ours: Mapping[str, str]) -> bool:

@@ -83,8 +83,10 @@ def draft(
 async def check_uploads(store: ObjectStore, keys: RunKeys, capture: Capture, sent: Mapping[str, SentFile]) -> None:
     """Compare a fresh listing with what the uploads returned. Raises NotAsSent with the paths that are not there as sent."""
     local = capture.checkpoint
-    prefix = keys.root + local.name + ("/" if local.unit is Unit.DIRECTORY else "")
-    listed = {stored.key: stored for stored in await store.list(prefix)}
+    is_directory = local.unit is Unit.DIRECTORY
+    listed = {}
+    for prefix in sorted({keys.place(local.name, file.path, is_directory=is_directory) for file in local.files}):
+        listed.update({stored.key: stored for stored in await store.list(prefix)})
     wrong = []
     for file in local.files:
         stored, upload = listed.get(sent[file.path].key), sent[file.path]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import structlog
 
 from spotguard.core.checkpoint import Order, stage_of
 from spotguard.core.manifest import Manifest, ManifestError, decode
+from spotguard.core.recovery import newest_relatives
 from spotguard.core.run_keys import ManifestKey, RunKeys, newest_first
 from spotguard.ports.object_store import ObjectMissing, ObjectStore
 
@@ -60,6 +63,10 @@ class Committed:
             stage = stage_of(key.name)
             newest[stage] = max(newest.get(stage, key.order), key.order)
         return newest
+
+    def newest_relatives(self, names: Collection[str]) -> frozenset[str]:
+        """Of each kind of checkpoint among these names, the one that was committed last. A kind is what differs in nothing but digits."""
+        return newest_relatives(names, list((self._newest or {}).values()))
 
     async def manifest(self, name: str) -> Manifest | None:
         """The last manifest of this name; None when there is none or it can not be read as one. Raises StoreError."""

@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-from spotguard.core.checkpoint import Assessment, LocalCheckpoint, LocalFile, Unfinished, Whole, generalised, stage_of
+from spotguard.core.checkpoint import Assessment, LocalCheckpoint, LocalFile, Unfinished, Whole
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.comparison import Likeness, compare, settle_by_content
 from spotguard.core.layouts.assess import assess, probes_for
 from spotguard.core.layouts.base import Circumstances
+from spotguard.core.layouts.learned import Predecessors, paths_of
+from spotguard.core.layouts.soundness import fault_in
 from spotguard.core.manifest import COMPANION_LIMIT_BYTES, Companion, Manifest
 from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
 from spotguard.services.commit import Capture, whole_seconds
 
 STATE_FILE = "training_state.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Predecessor:
-    """The file set of a whole checkpoint, to hold the next one of its stage and layout against."""
-
-    name: str
-    saved_ns: int
-    paths: tuple[str, ...]
-
-
-class Predecessors:
-    """Per stage and layout, the file sets of the newest whole checkpoints seen."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], dict[str, Predecessor]] = {}
-
-    def add(self, name: str, layout: str, saved_ns: int, paths: Iterable[str]) -> None:
-        known = self._known.setdefault((stage_of(name), layout), {})
-        known[name] = Predecessor(name, saved_ns, tuple(paths))
-        while len(known) > 3:
-            del known[min(known.values(), key=lambda p: p.saved_ns).name]
-
-    def add_committed(self, manifest: Manifest) -> None:
-        saved_ns = int(manifest.saved_at.timestamp()) * 1_000_000_000
-        self.add(manifest.name, manifest.layout, saved_ns, (file.path for file in manifest.files))
-
-    def of(self, checkpoint: LocalCheckpoint) -> tuple[str, ...] | None:
-        known = self._known.get((checkpoint.stage, checkpoint.layout), {})
-        others = [p for p in known.values() if p.name != checkpoint.name and generalised(p.name) == generalised(checkpoint.name)]
-        return max(others, key=lambda p: p.saved_ns).paths if others else None
 
 
 class Examination:
@@ -70,8 +40,8 @@ class Examination:
         return settle_by_content(comparison, committed, checksums)
 
     async def assess(self, local: LocalCheckpoint, *, quiet_seconds: float, declared: bool, writer_died: bool) -> Assessment:
-        if local.broken:
-            return Unfinished(local.broken)
+        if why := local.broken or local.pending:
+            return Unfinished(why)
         findings = await self._volume.probe(probes_for(local))
         circumstances = Circumstances(
             quiet_seconds=quiet_seconds,
@@ -80,12 +50,21 @@ class Examination:
             writer_died=writer_died,
             predecessor=self.predecessors.of(local),
         )
-        return assess(local, findings, circumstances)
+        found = assess(local, findings, circumstances)
+        if isinstance(found, Unfinished) and quiet_seconds >= self._settle_seconds and fault_in(local, findings) is None:
+            self.predecessors.note(local)
+        return found
+
+    def learn(self, manifest: Manifest) -> None:
+        """A committed checkpoint was whole."""
+        saved_ns = int(manifest.saved_at.timestamp()) * 1_000_000_000
+        paths = (*(file.path for file in manifest.files), *(link.path for link in manifest.links))
+        self.predecessors.add(manifest.name, manifest.layout, saved_ns, paths)
 
     async def capture(self, local: LocalCheckpoint, whole: Whole, *, others: Iterable[LocalCheckpoint], offset_seconds: float) -> Capture:
         """The checkpoint as it is now, with its companions as they are now."""
         companions = await self._companions(local, tuple(others))
-        self.predecessors.add(local.name, local.layout, local.saved_ns, (file.path for file in local.files))
+        self.predecessors.add(local.name, local.layout, local.saved_ns, paths_of(local))
         return Capture(
             checkpoint=local,
             complete_by=whole.by,
@@ -107,6 +86,7 @@ class Examination:
                 continue
             if len(content) <= COMPANION_LIMIT_BYTES:
                 taken.append(Companion(path, content))
+        taken.extend(Companion(pointer.file.path, pointer.text.encode()) for pointer in local.pointers)
         return tuple(taken)
 
     async def _checksum(self, file: LocalFile) -> str | None:

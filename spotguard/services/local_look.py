@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 
 from spotguard.core.checkpoint import Inventory, LocalCheckpoint, Order, Tree, Unfinished, Unit, Whole, stage_of
 from spotguard.core.comparison import Likeness
-from spotguard.core.layouts.identify import LAYOUTS, identify
+from spotguard.core.layouts.identify import identify
+from spotguard.core.layouts.learned import paths_of
+from spotguard.core.layouts.registry import LAYOUTS
 from spotguard.core.manifest import Manifest
 from spotguard.core.recovery import LocalCandidate, layout_of_relative
 from spotguard.ports.checkpoint_volume import CheckpointVolume
@@ -73,7 +75,7 @@ class LocalLook:
         inventory = identify(tree, self._layout)
         examination = Examination(self._volume, settle_seconds=self._settle_seconds)
         for manifest in committed.values():
-            examination.predecessors.add_committed(manifest)
+            examination.learn(manifest)
         same: list[str] = []
         whole: list[LocalCandidate] = []
         torn: list[Torn] = []
@@ -108,7 +110,7 @@ class LocalLook:
         quiet = max(0.0, self._clock.wall().timestamp() - local.newest_change_ns / _NS)
         found = await examination.assess(local, quiet_seconds=quiet, declared=False, writer_died=False)
         if isinstance(found, Whole):
-            examination.predecessors.add(local.name, local.layout, local.saved_ns, (file.path for file in local.files))
+            examination.predecessors.add(local.name, local.layout, local.saved_ns, paths_of(local))
         return found
 
 

@@ -192,11 +192,10 @@ class Replicator:
                 record.capture = None
 
     async def _learn_predecessors(self, records: list[Record]) -> None:
-        for stage in {record.stage for record in records}:
-            newest = self._committed.newest(stage)
-            manifest = await self._committed.manifest(newest.name) if newest else None
+        for name in self._committed.newest_relatives({record.name for record in records}):
+            manifest = await self._committed.manifest(name)
             if manifest is not None:
-                self._examination.predecessors.add_committed(manifest)
+                self._examination.learn(manifest)
 
     async def _assess_all(self) -> None:
         now = self._clock.monotonic()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from spotguard.core.checkpoint import LocalCheckpoint, Whole
+from spotguard.core.checkpoint import LocalCheckpoint, Unfinished, Whole
 from spotguard.core.layouts.assess import assess, probes_for
 from spotguard.core.layouts.base import Circumstances
 from spotguard.core.layouts.identify import identify
+from spotguard.core.layouts.learned import Predecessors, paths_of
+from spotguard.core.layouts.soundness import fault_in
 from spotguard.training.folder_look import findings_for, tree_of
 
 SETTLE_SECONDS = 10.0
@@ -51,23 +53,26 @@ def _look(root: str, sights: _Sights) -> tuple[str | None, float | None]:
     """The newest whole checkpoint, and after how long a newer one may be whole too; None when time changes nothing."""
     newest: str | None = None
     wait_seconds: float | None = None
-    predecessors: dict[tuple[str, str], tuple[str, ...]] = {}
+    predecessors = Predecessors()
     for checkpoint in sorted(identify(tree_of(root)).checkpoints.values(), key=_age_order):
-        kind, quiet_seconds = (checkpoint.stage, checkpoint.layout), sights.quiet_seconds(checkpoint)
+        quiet_seconds = sights.quiet_seconds(checkpoint)
+        findings = findings_for(root, probes_for(checkpoint))
         answer = assess(
             checkpoint,
-            findings_for(root, probes_for(checkpoint)),
+            findings,
             Circumstances(
                 # What has been left alone for that long is left alone for good: the only writer would be the process that asks.
                 quiet_seconds=float("inf") if quiet_seconds >= SETTLE_SECONDS else quiet_seconds,
                 settle_seconds=SETTLE_SECONDS,
-                predecessor=predecessors.get(kind),
+                predecessor=predecessors.of(checkpoint),
             ),
         )
         if isinstance(answer, Whole):
             newest, wait_seconds = os.path.join(root, checkpoint.name), None
-            predecessors[kind] = tuple(file.path for file in checkpoint.files)
-        elif answer.waits_only_for_quiet:
+            predecessors.add(checkpoint.name, checkpoint.layout, checkpoint.saved_ns, paths_of(checkpoint))
+        elif quiet_seconds >= SETTLE_SECONDS and fault_in(checkpoint, findings) is None:
+            predecessors.note(checkpoint)
+        if isinstance(answer, Unfinished) and answer.waits_only_for_quiet:
             left = SETTLE_SECONDS - quiet_seconds
             wait_seconds = left if answer.ready_in_seconds is None else min(left, answer.ready_in_seconds)
     return newest, wait_seconds

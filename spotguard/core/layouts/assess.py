@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from spotguard.core.checkpoint import Assessment, LocalCheckpoint, Unfinished
 from spotguard.core.layouts.base import Circumstances
-from spotguard.core.layouts.identify import LAYOUTS
+from spotguard.core.layouts.registry import LAYOUTS
 from spotguard.core.structure import Finding, Probe
 
 
@@ -17,6 +17,6 @@ def probes_for(checkpoint: LocalCheckpoint) -> tuple[Probe, ...]:
 
 def assess(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
     """Whether the trainer has finished writing it. Raises KeyError for an unknown layout."""
-    if checkpoint.broken:
-        return Unfinished(checkpoint.broken)
+    if why := checkpoint.broken or checkpoint.pending:
+        return Unfinished(why)
     return LAYOUTS[checkpoint.layout].assess(checkpoint, findings, circumstances)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from spotguard.core.checkpoint import FileStat, LocalCheckpoint, LocalFile, LocalLink, Tree, Unit
+from spotguard.core.checkpoint import FileStat, LocalCheckpoint, LocalFile, LocalLink, Pointer, Tree, Unit
 from spotguard.core.layouts.base import Claim
 from spotguard.core.layouts.tree_index import MAX_KEY_BYTES, TreeIndex, last_name, lexical_target, parent_of
 
@@ -43,12 +43,21 @@ def checkpoint_of(index: TreeIndex, claim: Claim, layout: str, around: Surroundi
         files=files,
         folders=tuple(sorted(gathered.folders)),
         links=tuple(sorted(gathered.links)),
-        companions=tuple(sorted({*around.companions, *claim.companions})),
+        companions=tuple(sorted(around.companions)),
+        pointers=_pointers(index, claim),
+        links_beside=tuple((path, index.tree.links[path].target) for path in sorted(claim.links)),
+        pending=claim.pending,
+        in_place=claim.in_place,
         excluded=tuple(excluded),
         broken=_told(gathered.faults),
         doubt=claim.doubt,
         newest_change_ns=gathered.newest_ns,
     )
+
+
+def _pointers(index: TreeIndex, claim: Claim) -> tuple[Pointer, ...]:
+    there = [(pointer, index.tree.files.get(pointer.path)) for pointer in claim.pointers]
+    return tuple(Pointer(LocalFile(pointer.path, pointer.path, stat), pointer.text) for pointer, stat in there if stat is not None)
 
 
 def as_local_file(tree: Tree, path: str, source: str, stat: FileStat) -> LocalFile:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit, Whole, generalised
+from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit, Whole
 from spotguard.core.layouts.base import Circumstances
+from spotguard.core.layouts.learned import lacking
+from spotguard.core.layouts.ranks import missing_rank
 from spotguard.core.layouts.soundness import fault_in
 from spotguard.core.structure import Finding, Probe
 
@@ -22,8 +24,8 @@ def assess_generic(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding
         return Whole(CompleteBy.DECLARED)
     if circumstances.writer_died:
         return Unfinished("its writer ended just after the last write, so it may be torn")
-    if lacking := lacks(checkpoint, circumstances.predecessor):
-        return Unfinished(f"{lacking} is not there, which the checkpoint before it had")
+    if missing := lacks(checkpoint, circumstances.predecessor):
+        return Unfinished(f"{missing} is not there, which another rank or the checkpoint before it has")
     return whole_once_quiet(circumstances, quiet_needed(checkpoint, circumstances), CompleteBy.QUIET, checkpoint.doubt)
 
 
@@ -36,11 +38,13 @@ def quiet_needed(checkpoint: LocalCheckpoint, circumstances: Circumstances) -> f
 
 
 def lacks(checkpoint: LocalCheckpoint, predecessor: tuple[str, ...] | None) -> str | None:
-    """A file of the predecessor (digits as `#`) that is not there. One single file has nothing to lack."""
-    if predecessor is None or checkpoint.unit is Unit.FILE:
+    """A file that is not there although another rank has it or the predecessor had it. One single file has nothing to lack."""
+    if checkpoint.unit is Unit.FILE:
         return None
-    here = {generalised(file.path) for file in checkpoint.files} | {generalised(path) for path, _ in checkpoint.links}
-    return min({generalised(path) for path in predecessor} - here, default=None)
+    hole = missing_rank(file.path for file in checkpoint.files)
+    if hole is not None and (predecessor is None or missing_rank(predecessor) is None):
+        return hole
+    return lacking(checkpoint, predecessor)
 
 
 def whole_once_quiet(circumstances: Circumstances, needed_seconds: float, by: CompleteBy, because: str = "") -> Assessment:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 
 from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Whole
 from spotguard.core.layouts.base import Circumstances
-from spotguard.core.layouts.generic_rule import lacks, whole_once_quiet
+from spotguard.core.layouts.generic_rule import whole_once_quiet
+from spotguard.core.layouts.learned import lacking
 from spotguard.core.layouts.soundness import fault_in, probe_of
 from spotguard.core.structure import Finding, Probe
 
@@ -92,8 +93,8 @@ def _once_settled(checkpoint: LocalCheckpoint, paths: Collection[str], circumsta
         return whole_once_quiet(circumstances, settle, CompleteBy.MARKER, "no optimizer in it: saved so, or being deleted")
     if _written_again(checkpoint):
         return whole_once_quiet(circumstances, settle, CompleteBy.MARKER, f"a file is newer than {MARKER}: it may be saved again")
-    if lacking := lacks(checkpoint, circumstances.predecessor):
-        return whole_once_quiet(circumstances, settle, CompleteBy.MARKER, f"no {lacking}, which the one before it had")
+    if missing := lacking(checkpoint, circumstances.predecessor, but=lambda path: _RNG.match(path) is not None):
+        return whole_once_quiet(circumstances, settle, CompleteBy.MARKER, f"no {missing}, which the one before it had")
     ranks = {path for path in paths if _RNG.match(path)}
     earlier = {path for path in circumstances.predecessor or () if _RNG.match(path)}
     if earlier - ranks or (len(ranks) > 1 and circumstances.predecessor is None):

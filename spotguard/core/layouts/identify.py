@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
+from dataclasses import dataclass, field
 
 from spotguard.core.checkpoint import Inventory, LocalCheckpoint, LocalFile, Tree, Unit
 from spotguard.core.layouts.base import Claim, Layout
 from spotguard.core.layouts.contents import Surroundings, as_local_file, checkpoint_of, too_long
-from spotguard.core.layouts.generic_dir import GenericDir
-from spotguard.core.layouts.generic_file import GenericFile
-from spotguard.core.layouts.hf_trainer import HfTrainer
-from spotguard.core.layouts.tree_index import FOLDER_REASON, Place, TreeIndex, is_ignored, last_name, parent_of
-
-_IN_ORDER: tuple[Layout, ...] = (HfTrainer(), GenericDir(), GenericFile())
-
-LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in _IN_ORDER})
-"""By name, in the order in which `auto` asks them."""
-
-LAYOUT_NAMES: tuple[str, ...] = ("auto", *LAYOUTS)
-"""What `watch.layout` may say."""
+from spotguard.core.layouts.registry import IN_ORDER, LAYOUTS
+from spotguard.core.layouts.tree_index import FOLDER_REASON, Place, TreeIndex, ancestors, is_ignored, last_name, parent_of
 
 STATE_FILE = "training_state.json"
 """What `spotguard.training.save_training_state` writes: a companion of every checkpoint beside it or below the root."""
 
-_Claimed = dict[str, tuple[Layout, Claim]]
+
+_Claimed = Mapping[str, tuple[Layout, Claim]]
+
+
+@dataclass(slots=True)
+class _Claims:
+    """What has been claimed so far; lives as long as `identify`."""
+
+    by_name: dict[str, tuple[Layout, Claim]] = field(default_factory=dict)
+    owned: set[str] = field(default_factory=set)
+    """Members of checkpoints, and the links that are kept with them."""
+    shared: set[str] = field(default_factory=set)
+    """Folders on the way to a member: no checkpoint of their own."""
+
+    def take(self, layout: Layout, claim: Claim) -> None:
+        """The first that claims an entry has it; one that lost a member to another is no checkpoint."""
+        if claim.name in self.by_name or (claim.name in self.shared and claim.unit is Unit.DIRECTORY):
+            return
+        above = {folder for member in claim.members for folder in ancestors(member)}
+        if not self.owned.isdisjoint({*claim.members, *above}):
+            return
+        self.by_name[claim.name] = (layout, claim)
+        self.owned.update(claim.members, claim.links)
+        self.shared |= above
 
 
 def identify(tree: Tree, layout: str = "auto") -> Inventory:
@@ -35,14 +48,12 @@ def identify(tree: Tree, layout: str = "auto") -> Inventory:
     """
     index = TreeIndex.of(tree)
     auto = layout == "auto"
-    asked = _IN_ORDER if auto else (LAYOUTS[layout],)
-    claimed: _Claimed = {}
-    loose: dict[str, LocalFile] = {}
-    for place in _places(index, claimed, asked, auto=auto):
-        for path in place.files:
-            if path not in claimed:
-                loose[path] = _loose_file(index, path)
+    asked = IN_ORDER if auto else (LAYOUTS[layout],)
+    claims = _Claims()
+    outside = list(_places(index, claims, asked, auto=auto))
+    loose = {path: _loose_file(index, path) for place in outside for path in place.files if path not in claims.owned}
     obstacles = _obstacles(index)
+    claimed = claims.by_name
     around = _surroundings(tree, obstacles, claimed)
     checkpoints = {name: checkpoint_of(index, claim, by.name, around[name]) for name, (by, claim) in claimed.items()}
     checkpoints |= _blocked(index, obstacles, claimed, asked)
@@ -55,16 +66,15 @@ def identify(tree: Tree, layout: str = "auto") -> Inventory:
     )
 
 
-def _places(index: TreeIndex, claimed: _Claimed, asked: Iterable[Layout], *, auto: bool) -> Iterator[Place]:
-    """The folders outside of any checkpoint, from the top. Fills `claimed`, by name and by member, before each is given."""
+def _places(index: TreeIndex, claims: _Claims, asked: Iterable[Layout], *, auto: bool) -> Iterator[Place]:
+    """The folders outside of any checkpoint, from the top. `claims` has what is claimed in each before it is given."""
     waiting = [""]
     while waiting:
         place = _place(index, waiting.pop())
         for layout in asked:
             for claim in layout.claims(place, auto=auto):
-                if not any(member in claimed for member in claim.members):
-                    claimed[claim.name] = (layout, claim)
-        waiting.extend(folder for folder in reversed(place.folders) if folder not in claimed)
+                claims.take(layout, claim)
+        waiting.extend(folder for folder in reversed(place.folders) if folder not in claims.owned)
         yield place
 
 

@@ -2,43 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from spotguard.core.checkpoint import LocalCheckpoint, LocalFile
+from spotguard.core.layouts.sharding import fault_in_sharding, is_metadata
 from spotguard.core.structure import Finding, Probe, Structure, must_be_opened, structure_of
 
 INDEX_SUFFIX = ".index.json"
 """`model.safetensors.index.json`: names the shards of a model in its `weight_map`."""
 
-
-def probes_of(checkpoint: LocalCheckpoint) -> tuple[Probe, ...]:
-    """Every file whose inside tells whether it ends."""
-    return tuple(probe_of(file) for file in checkpoint.files if file.stat.size and must_be_opened(structure_of(file.path)))
+StructureOf = Callable[[str], Structure]
+"""What the path of a file promises about its inside; a layout may know better than the suffix."""
 
 
-def probe_of(file: LocalFile) -> Probe:
-    return Probe(file.source, file.stat, structure_of(file.path))
+def probes_of(checkpoint: LocalCheckpoint, structure: StructureOf = structure_of) -> tuple[Probe, ...]:
+    """Every file whose inside tells whether it ends, and the pointer files."""
+    probes = [probe_of(file, structure) for file in checkpoint.files if file.stat.size]
+    pointers = (Probe(pointer.file.source, pointer.file.stat, Structure.TEXT) for pointer in checkpoint.pointers)
+    return (*(probe for probe in probes if must_be_opened(probe.structure)), *pointers)
 
 
-def fault_in(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding]) -> str | None:
+def probe_of(file: LocalFile, structure: StructureOf = structure_of) -> Probe:
+    return Probe(file.source, file.stat, Structure.DCP_METADATA if is_metadata(file.path) else structure(file.path))
+
+
+def fault_in(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], structure: StructureOf = structure_of) -> str | None:
     """Why a file cannot be whole as it is, as one clause; None when all that can be checked is sound."""
     paths = {file.path for file in checkpoint.files}
     for file in checkpoint.files:
-        structure = structure_of(file.path)
-        if structure is Structure.ANY:
+        probe = probe_of(file, structure)
+        if probe.structure in (Structure.ANY, Structure.DCP_METADATA):
             continue
         if not file.stat.size:
             return f"{file.path} is empty"
-        if not must_be_opened(structure):
+        if not must_be_opened(probe.structure):
             continue
-        finding = findings.get(probe_of(file))
+        finding = findings.get(probe)
         if finding is None:
             return f"{file.path} has not been looked into yet"
         if not finding.sound:
             return finding.reason if file.path in finding.reason else f"{file.path} {finding.reason}"
         if file.path.endswith(INDEX_SUFFIX) and (missing := missing_shard(file.path, finding, paths)):
             return f"{missing} is not there, which {file.path} names"
+    return fault_in_sharding(checkpoint, lambda file: findings.get(probe_of(file, structure)))
+
+
+def text_of(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], path: str) -> str | None:
+    """What a pointer file says; None when it is not there or is no text."""
+    for pointer in checkpoint.pointers:
+        if pointer.file.path == path:
+            finding = findings.get(Probe(pointer.file.source, pointer.file.stat, Structure.TEXT))
+            return str(finding.document.get("text", "")) if finding is not None and finding.sound else None
     return None
+
+
+def has_ended(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], structure: StructureOf = structure_of) -> bool:
+    """Whether every file has an end that is written last, and it is there: then nobody is still writing it."""
+    answers = [findings.get(probe_of(file, structure)) for file in checkpoint.files]
+    return bool(answers) and all(answer is not None and answer.sound and answer.ended for answer in answers)
 
 
 def missing_shard(index_path: str, finding: Finding, paths: set[str]) -> str | None:

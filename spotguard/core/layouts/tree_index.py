@@ -19,6 +19,13 @@ FOLDER_REASON = "a folder "
 """How a reason in `Tree.unreadable` begins when the entry is a folder."""
 
 _OURS_ANYWHERE = frozenset({".spotguard-tmp", ".spotguard-quarantine"})
+_MAY_BE_IGNORED = re.compile(r"spotguard-|-checkpoint|\.sagemaker-")
+_UNDER_CONSTRUCTION = re.compile(r"^tmp-checkpoint|\.orbax-checkpoint-tmp")
+"""Folders that are renamed when they are whole: transformers 4.36 to 4.38, Orbax."""
+_MARKS = (".sagemaker-uploading", ".sagemaker-uploaded")
+"""SageMaker's uploader lays them beside the files (transformers `trainer.py` lists them)."""
+_UNFINISHED = "-unfinished"
+"""NeMo's empty marker beside a checkpoint that is being saved or deleted."""
 
 
 def last_name(path: str) -> str:
@@ -32,13 +39,15 @@ def parent_of(path: str) -> str:
 
 
 def is_ignored(path: str, *, folder: bool = False) -> bool:
-    """Whether a path is never looked at: ours by name, or in a folder that a Trainer renamed when it was done (transformers 4.36)."""
+    """Whether a path is never looked at: ours by name, in a folder that its framework renames when it is done, or an uploader's mark."""
     if path == "last_sync.json" or path.startswith(".spotguard"):
         return True
-    if "spotguard-" not in path and "tmp-checkpoint" not in path:  # cheap, as it is asked for each file
+    if not _MAY_BE_IGNORED.search(path):  # cheap, as it is asked for each file
         return False
     parts = path.split("/")
-    return any(part in _OURS_ANYWHERE or part.startswith("tmp-checkpoint") for part in (parts if folder else parts[:-1]))
+    if any(part in _OURS_ANYWHERE or _UNDER_CONSTRUCTION.search(part) for part in (parts if folder else parts[:-1])):
+        return True
+    return parts[-1].endswith(_MARKS)
 
 
 @dataclass(slots=True)
@@ -70,9 +79,9 @@ class TreeIndex:
             by_folder.setdefault(path, Entries())
             by_folder.setdefault(parent_of(path), Entries()).folders.append(path)
             if NUMBERED_CHECKPOINT.match(last_name(path)):
-                runs.update(_ancestors(path))
-        for path in tree.files:
-            if not is_ignored(path):
+                runs.update(ancestors(path))
+        for path, stat in tree.files.items():
+            if not (is_ignored(path) or (stat.size == 0 and path.endswith(_UNFINISHED))):
                 by_folder.setdefault(parent_of(path), Entries()).files.append(path)
         for path in tree.links:
             if not is_ignored(path):
@@ -120,7 +129,8 @@ def lexical_target(link: str, found: LocalLink) -> str | None:
     return None if path == ".." or path.startswith("../") else path
 
 
-def _ancestors(path: str) -> Iterator[str]:
+def ancestors(path: str) -> Iterator[str]:
+    """The folders that it lies in, the nearest first."""
     while path := parent_of(path):
         yield path
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -32,6 +34,11 @@ def a_safetensors(path: Path) -> Path:
     return path
 
 
+def a_table(path: Path) -> Path:
+    path.write_bytes(os.urandom(10_000) + struct.pack("<Q", 0xDB4775248B80FB57))
+    return path
+
+
 def an_hdf5(path: Path, *, version: int = 0, flags: int = 0) -> Path:
     """A superblock as in the HDF5 File Format Specification, level 0A, and 1,000 bytes in all."""
     if version < 2:
@@ -51,6 +58,7 @@ def an_hdf5(path: Path, *, version: int = 0, flags: int = 0) -> Path:
         (Structure.ZIP, a_zip),
         (Structure.BINARY, a_zip),
         (Structure.SAFETENSORS, a_safetensors),
+        (Structure.TABLE, a_table),
         (Structure.HDF5, an_hdf5),
         (Structure.HDF5, lambda path: an_hdf5(path, version=1)),
         (Structure.HDF5, lambda path: an_hdf5(path, version=2)),
@@ -58,11 +66,62 @@ def an_hdf5(path: Path, *, version: int = 0, flags: int = 0) -> Path:
 )
 def test_the_whole_file_is_sound_and_a_cut_one_is_not(tmp_path: Path, structure: Structure, make, share: float) -> None:  # type: ignore[no-untyped-def]
     path = make(tmp_path / "file")
-    assert look(path, structure) == Finding(True)
+    assert look(path, structure) == Finding(True, ended=structure is not Structure.HDF5)
     os.truncate(path, max(20, int(path.stat().st_size * share)))
     cut = look(path, structure)
     assert not cut.sound
     assert cut.reason
+
+
+@dataclasses.dataclass
+class StorageInfo:
+    relative_path: str
+    offset: int
+    tensor: bytes
+
+
+def metadata_of(path: Path, *shards: str) -> Path:
+    """As torch pickles it: the names are strings of objects in a dictionary, among much else."""
+    content = {f"layer.{at}.weight of {shard}": StorageInfo(shard, at, os.urandom(40)) for at in range(300) for shard in shards}
+    path.write_bytes(pickle.dumps({"storage_data": content, "planner_data": {"x": list(range(500))}}))
+    return path
+
+
+def test_the_shards_are_read_from_dcp_metadata_and_a_cut_one_is_not_sound(tmp_path: Path) -> None:
+    path = metadata_of(tmp_path / ".metadata", "__1_0.distcp", "__0_0.distcp", "__0_0.distcp")
+    assert look(path, Structure.DCP_METADATA) == Finding(True, document={"shards": ("__0_0.distcp", "__1_0.distcp")}, ended=True)
+    whole = path.read_bytes()
+    for size in {1, 20, len(whole) // 2, int(len(whole) * 0.99), len(whole) - 1, *range(100, len(whole), 997)}:
+        path.write_bytes(whole[:size])
+        assert not look(path, Structure.DCP_METADATA).sound
+    path.write_bytes(whole + b"more")
+    assert not look(path, Structure.DCP_METADATA).sound
+
+
+def test_nothing_in_dcp_metadata_is_executed(tmp_path: Path) -> None:
+    (tmp_path / ".metadata").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "executed").encode() + b"'\ntR.")
+    assert look(tmp_path / ".metadata", Structure.DCP_METADATA) == Finding(True, document={"shards": ()}, ended=True)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_dcp_metadata_that_is_too_large_to_walk_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = metadata_of(tmp_path / ".metadata", "__0_0.distcp", "__17_3.distcp")
+    monkeypatch.setattr("spotguard.adapters.dcp_metadata._WALK_LIMIT_BYTES", 100)
+    assert look(path, Structure.DCP_METADATA).document == {"shards": ("__0_0.distcp", "__17_3.distcp")}
+    os.truncate(path, path.stat().st_size - 1)
+    assert not look(path, Structure.DCP_METADATA).sound
+
+
+@pytest.mark.parametrize("content", [b"global_step100", "é\n".encode()])
+def test_the_text_of_a_pointer_is_handed_over(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "latest").write_bytes(content)
+    assert look(tmp_path / "latest", Structure.TEXT) == Finding(True, document={"text": content.decode()})
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"x" * (64 * 1024 + 1)])
+def test_what_is_no_pointer_is_not_sound(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "latest").write_bytes(content)
+    assert not look(tmp_path / "latest", Structure.TEXT).sound
 
 
 @pytest.mark.parametrize("structure", list(Structure))
@@ -82,7 +141,8 @@ def test_a_file_of_which_only_the_size_is_there_is_not_sound(tmp_path: Path, str
 
 def test_a_legacy_pickle_passes_by_its_first_bytes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + bytes(5000))
-    assert look(tmp_path / "file", Structure.TORCH_ZIP).sound
+    found = look(tmp_path / "file", Structure.TORCH_ZIP)
+    assert (found.sound, found.ended) == (True, False)
 
 
 def test_json_is_handed_over_without_its_long_lists(tmp_path: Path) -> None:

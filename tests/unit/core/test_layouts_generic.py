@@ -46,10 +46,22 @@ def test_an_index_needs_its_shards() -> None:
 
 
 def test_a_file_that_the_predecessor_had_is_missed_with_digits_generalised() -> None:
-    before = ("rank_0.pt", "rank_1.pt", "state-10.json")
-    assert judged(folder("rank_0.pt", "state-20.json"), predecessor=before) == QUIET
-    lacking = judged(folder("rank_0.pt"), predecessor=before)
-    assert lacking == Unfinished("state-#.json is not there, which the checkpoint before it had")
+    before = ("part_1.pt", "part_2.pt", "state-10.json")
+    assert judged(folder("part_7.pt", "state-20.json"), predecessor=before) == QUIET
+    lacking = judged(folder("part_1.pt"), predecessor=before)
+    assert lacking == Unfinished("state-#.json is not there, which another rank or the checkpoint before it has")
+
+
+@pytest.mark.parametrize("files", [("rank_0.pt", "state.json"), ("rank_1.pt", "state.json"), ("rank_0.pt", "rank_2.pt", "state.json")])
+def test_each_rank_must_have_written_its_own(files: tuple[str, ...]) -> None:
+    before = ("rank_0.pt", "rank_1.pt", "state.json")
+    assert isinstance(judged(folder(*files), predecessor=before), Unfinished)
+    assert judged(folder("rank_0.pt", "rank_1.pt", "rank_2.pt", "state.json"), predecessor=before) == QUIET
+
+
+def test_a_rank_that_is_left_out_is_seen_in_the_first_checkpoint_too() -> None:
+    assert isinstance(judged(folder("rank_0.pt", "rank_2.pt")), Unfinished)
+    assert judged(folder("rank_1.pt", "rank_2.pt")) == QUIET
 
 
 def test_a_single_file_has_nothing_to_lack() -> None:

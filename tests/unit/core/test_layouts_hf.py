@@ -151,7 +151,7 @@ def test_a_second_save_over_the_first_must_settle() -> None:
 @pytest.mark.parametrize(
     "sharded",
     [
-        ("pytorch_model_fsdp_0/.metadata", "pytorch_model_fsdp_0/__0_0.distcp", "optimizer_0/.metadata", "scheduler.pt"),
+        ("pytorch_model_fsdp_0/__0_0.distcp", "pytorch_model_fsdp_0/.metadata", "optimizer_0/.metadata", "scheduler.pt"),
         ("global_step100/mp_rank_00_model_states.pt", "global_step100/zero_pp_rank_0_mp_rank_00_optim_states.pt", "latest"),
     ],
 )

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotguard.core.checkpoint import LocalLink, Tree, Unit
-from spotguard.core.layouts.identify import LAYOUT_NAMES, LAYOUTS, identify
+from spotguard.core.layouts.identify import identify
+from spotguard.core.layouts.registry import LAYOUT_NAMES, LAYOUTS
 from tests.unit.core.layout_world import tree
 
 HF = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")

@@ -1,0 +1,19 @@
+"""The layouts that exist, in the order in which `auto` asks them: the most specific first, the generic ones last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from spotguard.core.layouts.base import Layout
+from spotguard.core.layouts.generic_dir import GenericDir
+from spotguard.core.layouts.generic_file import GenericFile
+from spotguard.core.layouts.hf_trainer import HfTrainer
+
+IN_ORDER: tuple[Layout, ...] = (HfTrainer(), GenericDir(), GenericFile())
+
+LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in IN_ORDER})
+"""By name."""
+
+LAYOUT_NAMES: tuple[str, ...] = ("auto", *LAYOUTS)
+"""What `watch.layout` may say."""
