@@ -76,4 +76,5 @@ class CrtPartTransfer:
 
     async def close(self) -> None:
         """End the CRT's threads; every verb must have ended before. Not part of the port."""
+        await self._sender.cap.close()
         await self._crt.close()

@@ -51,6 +51,13 @@ class CrtClient:
         return self._route is not None and self._route.path_style and ".amazonaws." not in self._route.endpoint
 
     @property
+    def port(self) -> int | None:
+        """Of the endpoint; None before the first `ready`."""
+        if self._route is None:
+            return None
+        return urlsplit(self._route.endpoint).port or (443 if self._route.secure else 80)
+
+    @property
     def host(self) -> str:
         """The `Host` header, with the port unless it is the scheme's."""
         assert self._route is not None

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from awscrt.s3 import S3Client
+
 from spotguard.adapters.crt_body import FileBody
 from spotguard.adapters.crt_client import CrtClient
 from spotguard.adapters.crt_requests import Answer, CrtRequest, perform
@@ -16,12 +18,15 @@ from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
 from spotguard.adapters.s3_failures import from_crt
 from spotguard.adapters.slice_sums import sums_of
+from spotguard.adapters.socket_pacing import SocketPacing
 from spotguard.adapters.upload_cap import UploadCap
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.object_store import ChecksumRefused, StoreError, StoreUnavailable
 from spotguard.ports.part_transfer import Slice
 
 _CRC_HEADER = "x-amz-checksum-crc64nvme"
+_CAPPED_SLACK = 2.0
+"""A capped body may take this many times its time at the cap, beyond what the link needs."""
 
 
 class Target(NamedTuple):
@@ -49,7 +54,7 @@ class BodySender:
         self._patience = Patience(stall_seconds)
         self._trailers = True
         self._trailers_proven = False
-        self.cap = UploadCap()
+        self.cap = UploadCap(SocketPacing(lambda: crt.port))
 
     async def send(self, target: Target, body: Slice) -> Sent:
         """Raises port errors, FileShrank, OSError of reading the file."""
@@ -75,7 +80,6 @@ class BodySender:
             headers["x-amz-sdk-checksum-algorithm"] = "CRC64NVME"  # as the SDKs send beside the trailer; moto keeps no sum without
         else:
             headers["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
-        await self.cap.admit(body.size)
         source = FileBody(body)
         request = CrtRequest(
             target.operation,
@@ -85,17 +89,22 @@ class BodySender:
             stream=source if body.size else None,
             trailer=with_trailer,
         )
-        began = asyncio.get_running_loop().time()
+        async with self.cap.body(body.size):
+            return await self._perform(client, request, source, target.subject, body.size), source
+
+    async def _perform(self, client: S3Client, request: CrtRequest, source: FileBody, subject: Subject, size: int) -> Answer:
+        began, capped = asyncio.get_running_loop().time(), self.cap.holds
+        limit = self._patience.seconds(size) + _CAPPED_SLACK * self.cap.seconds(size)
         try:
-            answer = await perform(client, request, target.subject, self._patience.seconds(body.size))
+            answer = await perform(client, request, subject, limit)
         except StoreUnavailable:
             self._patience.gave_up()
             raise
         finally:
             source.abandoned = True
-        if answer.error is None:
-            self._patience.succeeded(body.size, asyncio.get_running_loop().time() - began)
-        return answer, source
+        if answer.error is None and not capped:  # what the cap allows tells nothing of the link
+            self._patience.succeeded(size, asyncio.get_running_loop().time() - began)
+        return answer
 
     def _raise_failure(self, answer: Answer, source: FileBody, subject: Subject) -> None:
         if source.failure is not None:

@@ -115,7 +115,10 @@ class Upload(Section):
     )
     concurrency: Whole = Field(default=8, ge=1, le=64, description="Parts in flight.")
     max_megabits_per_second: Number | None = Field(
-        default=None, gt=0, description="Cap on what all uploads together send; lifted while draining."
+        default=None,
+        gt=0,
+        description="Cap on what all uploads together send, evenly (the kernel paces the connections); lifted while draining, also for "
+        "what is under way.",
     )
 
     @property

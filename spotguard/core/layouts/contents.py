@@ -49,7 +49,7 @@ def checkpoint_of(index: TreeIndex, claim: Claim, layout: str, around: Surroundi
         pending=claim.pending,
         in_place=claim.in_place,
         excluded=tuple(excluded),
-        broken=_told(gathered.faults),
+        broken=_told(sorted(gathered.faults)),
         doubt=claim.doubt,
         newest_change_ns=gathered.newest_ns,
     )

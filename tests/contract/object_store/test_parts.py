@@ -233,8 +233,8 @@ async def test_a_cap_is_kept_and_lifted_at_once(bench: Bench, source: Source) ->
     loop = asyncio.get_running_loop()
     bench.transfer.limit_rate(MIB)
     began = loop.time()
-    puts = [bench.transfer.put(f"k{n}", Slice(source.fd, 0, MIB // 4), only_new=True, metadata={}) for n in range(2)]
-    await asyncio.gather(*puts)
+    puts = [bench.transfer.put(f"k{n}", Slice(source.fd, 0, MIB // 4), only_new=True, metadata={}) for n in range(3)]
+    await asyncio.gather(*puts)  # each begins when those before have had their time; the last may leave at once
     assert loop.time() - began >= 0.45
     bench.transfer.limit_rate(1000.0)
     slow = asyncio.create_task(bench.transfer.put("slow", Slice(source.fd, 0, MIB), only_new=True, metadata={}))

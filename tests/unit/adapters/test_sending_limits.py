@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.upload_cap import UploadCap
 from tests.support.virtual_time import run_virtual
@@ -11,63 +15,130 @@ from tests.support.virtual_time import run_virtual
 MIB = 1 << 20
 
 
-def test_the_cap_is_shared_in_turn_and_never_exceeded() -> None:
+class Pacing:
+    """What the connections are told, in order."""
+
+    def __init__(self) -> None:
+        self.rates: list[float | None] = []
+        self.looks = 0
+
+    def set_rate(self, bytes_per_second: float | None) -> None:
+        self.rates.append(bytes_per_second)
+
+    def look(self) -> None:
+        self.looks += 1
+
+
+def capped(bytes_per_second: float | None = MIB) -> UploadCap:
+    cap = UploadCap(Pacing())
+    cap.set_rate(bytes_per_second)
+    return cap
+
+
+async def begun_at(cap: UploadCap, size: int) -> float:
+    """When this body began; its connection takes as long as the cap wants."""
+    loop = asyncio.get_running_loop()
+    async with cap.body(size):
+        began = loop.time()
+        await asyncio.sleep(cap.seconds(size))
+    return began
+
+
+def test_bodies_begin_one_after_the_other_each_when_those_before_had_their_time() -> None:
     async def story() -> list[float]:
-        cap, loop = UploadCap(), asyncio.get_running_loop()
-        cap.set_rate(MIB)
+        cap = capped()
+        return await asyncio.gather(begun_at(cap, MIB), begun_at(cap, 2 * MIB), begun_at(cap, MIB))
 
-        async def send(size: int) -> float:
-            await cap.admit(size)
-            return loop.time()
+    assert run_virtual(story()) == [0.0, 1.0, 3.0]
 
-        return await asyncio.gather(send(MIB), send(2 * MIB), send(MIB))
 
-    assert run_virtual(story()) == [1.0, 3.0, 4.0]
+@given(sizes=st.lists(st.integers(1, 32 * MIB), min_size=2, max_size=60), pauses=st.lists(st.floats(0, 20), min_size=60, max_size=60))
+def test_over_any_stretch_of_time_no_more_begins_than_the_cap_allows_and_one_body(sizes: list[int], pauses: list[float]) -> None:
+    async def story() -> list[tuple[float, int]]:
+        cap, begun = capped(), []
+
+        async def send(size: int, pause: float) -> None:
+            await asyncio.sleep(pause)
+            begun.append((await begun_at(cap, size), size))
+
+        await asyncio.gather(*(send(size, pause) for size, pause in zip(sizes, pauses, strict=False)))
+        return sorted(begun)
+
+    begun = run_virtual(story())
+    for first, (start, _) in enumerate(begun):
+        for last in range(first + 1, len(begun)):
+            assert sum(size for _, size in begun[first:last]) <= MIB * (begun[last][0] - start) * (1 + 1e-9) + 1
+
+
+def test_with_enough_to_send_all_of_the_cap_is_used() -> None:
+    async def story() -> float:
+        cap, loop = capped(), asyncio.get_running_loop()
+        await asyncio.gather(*(begun_at(cap, size) for size in [16 * MIB, 20_000, 5 * MIB] * 20))
+        return loop.time()
+
+    assert run_virtual(story()) == pytest.approx(20 * (21 + 20_000 / MIB))
 
 
 def test_an_idle_link_saves_up_nothing() -> None:
-    async def story() -> float:
-        cap, loop = UploadCap(), asyncio.get_running_loop()
-        cap.set_rate(MIB)
-        await cap.admit(MIB)
-        await asyncio.sleep(100)
-        began = loop.time()
-        await cap.admit(2 * MIB)
-        return loop.time() - began
-
-    assert run_virtual(story()) == 2.0
-
-
-def test_a_changed_or_lifted_cap_holds_at_once_for_those_who_wait() -> None:
     async def story() -> list[float]:
-        cap, loop = UploadCap(), asyncio.get_running_loop()
-        cap.set_rate(1.0)
+        cap = capped()
+        await begun_at(cap, MIB)
+        await asyncio.sleep(99)
+        return await asyncio.gather(begun_at(cap, 2 * MIB), begun_at(cap, MIB))
 
-        async def send() -> float:
-            await cap.admit(10 * MIB)
-            return loop.time()
+    assert run_virtual(story()) == [100.0, 102.0]
 
-        waiting = [asyncio.create_task(send()) for _ in range(2)]
+
+def test_a_changed_or_lifted_cap_holds_at_once_for_those_who_wait_and_those_under_way() -> None:
+    async def story() -> tuple[list[float], list[float | None]]:
+        pacing = Pacing()
+        cap = UploadCap(pacing)
+        cap.set_rate(1.0 * MIB)
+        waiting = [asyncio.create_task(begun_at(cap, 10 * MIB)) for _ in range(4)]
+        await asyncio.sleep(5)
+        cap.set_rate(10.0 * MIB)  # half of the first body is left: half a second at the new rate
         await asyncio.sleep(1)
-        cap.set_rate(10 * MIB)
-        await asyncio.sleep(1.5)
         cap.set_rate(None)
-        return [await task for task in waiting]
+        return [await task for task in waiting], pacing.rates
 
-    assert run_virtual(story()) == [2.0, 2.5]
+    begun, told = run_virtual(story())
+    assert begun == pytest.approx([0.0, 5.5, 6.0, 6.0])
+    assert told == [MIB, 10 * MIB, None]
 
 
-def test_a_cancelled_wait_leaves_the_others_alone() -> None:
+def test_a_cancelled_wait_costs_the_others_no_time() -> None:
     async def story() -> float:
-        cap, loop = UploadCap(), asyncio.get_running_loop()
-        cap.set_rate(MIB)
-        given_up = asyncio.create_task(cap.admit(MIB))
+        cap = capped()
+        first = asyncio.create_task(begun_at(cap, MIB))
+        await asyncio.sleep(0)
+        given_up = asyncio.create_task(begun_at(cap, 50 * MIB))
+        last = asyncio.create_task(begun_at(cap, MIB))
         await asyncio.sleep(0.5)
         given_up.cancel()
-        await cap.admit(MIB)
-        return loop.time()
+        await first
+        return await last
 
-    assert run_virtual(story()) <= 2.0
+    assert run_virtual(story()) == 1.0
+
+
+def test_connections_are_looked_for_while_bodies_leave_and_not_after() -> None:
+    async def story() -> tuple[int, int, int]:
+        pacing = Pacing()
+        cap = UploadCap(pacing)
+        cap.set_rate(MIB)
+        await begun_at(cap, MIB)
+        during = pacing.looks
+        await asyncio.sleep(60)
+        after = pacing.looks
+        cap.set_rate(None)
+        await begun_at(cap, 50 * MIB)
+        await cap.close()
+        return during, after, pacing.looks
+
+    during, after, at_the_end = run_virtual(story())
+    assert during >= 10
+    assert after <= during + 1
+    assert at_the_end == after
 
 
 def test_patience_follows_what_the_link_does() -> None:
