@@ -86,6 +86,8 @@ class Replicator:
         self._reported_special: frozenset[str] = frozenset()
         self._fully_observed_at = float("-inf")
         self.view: Published[ReplicationView] = Published(ReplicationView())
+        self.looked_at: Published[float] = Published(float("-inf"))
+        """When the latest look began (monotonic), also of one that failed: whether the loop is alive."""
 
     async def run(self) -> None:
         """Look and act until cancelled. Uploads end with it; what they sent stays in the bucket."""
@@ -93,7 +95,9 @@ class Replicator:
             self._dispatcher.begin(group)
             group.create_task(self._heed_urgency())
             while True:
-                await self._look(group)
+                began = self._clock.monotonic()
+                await self._look(group, began)
+                self.looked_at.publish(began)
                 await self._pause()
 
     async def _heed_urgency(self) -> None:
@@ -126,8 +130,7 @@ class Replicator:
         """Write nothing more, for ever. On return nothing is being sent; looking goes on."""
         await self._dispatcher.halt()
 
-    async def _look(self, group: asyncio.TaskGroup) -> None:
-        began = self._clock.monotonic()
+    async def _look(self, group: asyncio.TaskGroup, began: float) -> None:
         urgency = self._urgency.value
         if self._fully_observed_at < urgency.full_scans_after:
             self._schedule.want_full()

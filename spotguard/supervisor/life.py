@@ -19,6 +19,7 @@ from spotguard.services.replication_view import ReplicationView
 from spotguard.services.run_checks import probe_conditions, refuse_nested
 from spotguard.services.urgency import Urgency
 from spotguard.supervisor.guard import Guard
+from spotguard.supervisor.pulse import Pulse
 from spotguard.supervisor.report import Report
 from spotguard.supervisor.succession import announce_drains, finish_for_successor
 
@@ -94,11 +95,12 @@ class Life:
     async def live(self) -> End:
         """Guard the run until `stop`; returns the exit status, after everything that was started has ended."""
         guard = self._guard
+        pulse = Pulse(guard, self._report, self._service_manager)
         async with AsyncExitStack() as scopes:
             for name, edge in self._edges():
                 await scopes.enter_async_context(running(_guarded(edge, name), name))
             await scopes.enter_async_context(running(_guarded(guard.hooks.run, "hooks"), "hooks"))
-            await scopes.enter_async_context(running(_guarded(self._watchdog, "watchdog"), "watchdog"))
+            await scopes.enter_async_context(running(_guarded(pulse.run, "pulse"), "pulse"))
             await scopes.enter_async_context(running(_guarded(self._identify, "identity"), "identity"))
             await scopes.enter_async_context(running(guard.monitor.run, "interruption monitor"))
             await scopes.enter_async_context(running(_guarded(guard.trainer_watch.run, "trainer watch"), "trainer watch"))
@@ -225,16 +227,6 @@ class Life:
                 self._report.instance = await metadata.identity()
             except MetadataUnavailable:
                 await asyncio.sleep(_IDENTITY_SECONDS)  # the monitor tells that the service can not be reached
-
-    async def _watchdog(self) -> None:
-        """Fed by the loop that matters: only while looks go on."""
-        seconds = self._service_manager.watchdog_seconds
-        while True:
-            await asyncio.sleep(min(seconds or 10.0, 10.0))
-            status = self._report.status()
-            self._service_manager.status(f"{status.state.value}: {status.backlog.checkpoints} checkpoints to send")
-            if seconds is not None:
-                self._service_manager.watchdog()
 
 
 def _guarded(work: Callable[[], Awaitable[Any]], name: str) -> Callable[[], Awaitable[None]]:
