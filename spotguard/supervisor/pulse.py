@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -15,6 +16,7 @@ from spotguard.supervisor.report import Report
 log = structlog.get_logger()
 
 _TELL_SECONDS = 10.0
+_BEAT_SECONDS = 10.0
 _LOOK_SECONDS = 5.0
 """How long a look that was asked for may take. On a slow disk it takes longer: then what has happened since the last time counts."""
 
@@ -29,11 +31,25 @@ class Pulse:
     async def run(self) -> None:
         """Until cancelled. A reconcile loop that hangs stops the feeding, and the service manager starts the daemon anew; the
         ordinary start does the rest."""
-        seconds = self._service_manager.watchdog_seconds
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell())
+            if (seconds := self._service_manager.watchdog_seconds) is not None:
+                group.create_task(self._feed(min(seconds, _BEAT_SECONDS)))
+
+    async def _tell(self) -> None:
+        said = ""
         while True:
-            await asyncio.sleep(min(seconds or _TELL_SECONDS, _TELL_SECONDS))
-            self._service_manager.status(describe(self._report.status()))
-            if seconds is not None and await self._is_alive():
+            if (line := describe(self._report.status())) != said:
+                self._service_manager.status(line)
+                said = line
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TELL_SECONDS):
+                    await self._guard.drain.view.changed()
+
+    async def _feed(self, every_seconds: float) -> None:
+        while True:
+            await asyncio.sleep(every_seconds)
+            if await self._is_alive():
                 self._service_manager.watchdog()
 
     async def _is_alive(self) -> bool:

@@ -63,7 +63,6 @@ def test_a_loop_that_hangs_is_not_kept_alive_by_the_rest_of_the_daemon() -> None
             fed = beats(manager)
             await asyncio.sleep(300)
             assert beats(manager) == fed
-            assert manager.said[-1].startswith("status ")  # the rest of it still runs
             feeding.cancel()
 
     run_virtual(story())
