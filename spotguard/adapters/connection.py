@@ -12,9 +12,11 @@ import structlog
 from spotguard.adapters.crt import CrtPartTransfer
 from spotguard.adapters.s3 import S3ObjectStore
 from spotguard.adapters.s3_access import S3Access
+from spotguard.adapters.s3_copies import S3Copies
 from spotguard.adapters.s3_settings import S3Settings
 from spotguard.ports.object_store import ObjectStore, StoreDenied, StoreUnavailable
 from spotguard.ports.part_transfer import PartTransfer
+from spotguard.ports.stored_content import StoredContent
 
 __all__ = ["Connection", "S3Settings", "connect"]
 
@@ -25,11 +27,12 @@ _log = structlog.get_logger(__name__)
 class Connection:
     store: ObjectStore
     transfer: PartTransfer
+    stored: StoredContent
 
 
 @asynccontextmanager
 async def connect(settings: S3Settings, *, check: bool = True, stall_seconds: float = 20.0) -> AsyncIterator[Connection]:
-    """Both ports on the bucket, each verb one attempt (see `spotguard.adapters.retrying`).
+    """All ports on the bucket, each verb one attempt (see `spotguard.adapters.retrying`).
 
     With `check`, the bucket is asked for once: raises StoreDenied without credentials, BucketMissing. Not for a store that does not
     answer, and not for a plain denial, since a policy may bind ListBucket to a prefix: the first request tells. Without
@@ -41,7 +44,7 @@ async def connect(settings: S3Settings, *, check: bool = True, stall_seconds: fl
     try:
         if check:
             await _check(access)
-        yield Connection(S3ObjectStore(access), transfer)
+        yield Connection(S3ObjectStore(access), transfer, S3Copies(access))
     finally:
         await transfer.close()
         await asyncio.to_thread(access.close)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable
 
 from awscrt.checksums import crc64nvme
@@ -94,10 +95,10 @@ def hold(path: str, source: str) -> HeldFile:
     return HeldFile(*open_to_read(path, source), source)
 
 
-def checksum_of(fd: int, wanted: Callable[[], bool] = lambda: True) -> int:
-    """The CRC64NVME of all that can be read from the start, while it is wanted; the descriptor's position stays."""
-    value, offset = 0, 0
-    while wanted() and (chunk := os.pread(fd, _CHUNK_BYTES, offset)):
+def checksum_of(fd: int, wanted: Callable[[], bool] = lambda: True, *, offset: int = 0, size: int | None = None) -> int:
+    """The CRC64NVME of `size` bytes (of all that can be read), while it is wanted; the descriptor's position stays."""
+    value, end = 0, sys.maxsize if size is None else offset + size
+    while wanted() and offset < end and (chunk := os.pread(fd, min(_CHUNK_BYTES, end - offset), offset)):
         value = crc64nvme(chunk, value)
         offset += len(chunk)
     return value

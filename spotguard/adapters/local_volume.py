@@ -49,8 +49,8 @@ class LocalVolume:
             opening.abandon()
             raise
 
-    async def checksum(self, held: port.HeldFile) -> int:
-        reading = _Reading(held.fd)
+    async def checksum(self, held: port.HeldFile, offset: int = 0, size: int | None = None) -> int:
+        reading = _Reading(held.fd, offset, size)
         try:
             return await self._readers.run(reading.checksum)
         except asyncio.CancelledError:
@@ -109,8 +109,9 @@ class _Opening:
 class _Reading:
     """A checksum in a thread, over a descriptor of its own: the caller may let go, or be cancelled, meanwhile."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, offset: int, size: int | None) -> None:
         self._fd = os.dup(fd)
+        self._offset, self._size = offset, size
         self._lock = threading.Lock()
         self._begun = False
         self._abandoned = False
@@ -121,7 +122,7 @@ class _Reading:
             if self._abandoned:
                 return 0
         try:
-            return holding.checksum_of(self._fd, lambda: not self._abandoned)
+            return holding.checksum_of(self._fd, lambda: not self._abandoned, offset=self._offset, size=self._size)
         finally:
             os.close(self._fd)
 
@@ -147,10 +148,3 @@ def _free_bytes(path: str) -> int:
             path = os.path.dirname(path)
         else:
             return found.f_bavail * found.f_frsize
-
-
-def _checksum_and_close(fd: int) -> int:
-    try:
-        return holding.checksum_of(fd)
-    finally:
-        os.close(fd)

@@ -64,6 +64,11 @@ class S3Access:
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
 
+    @property
+    def custom_endpoint(self) -> bool:
+        """Whether something else than S3 may answer; as long as it was not asked yet: whether it is not known to be S3."""
+        return self._opened is None or _is_custom(self._opened.route.endpoint)
+
     def subject(self, verb: str, key: str = "") -> Subject:
         return Subject(verb, self.settings.bucket, key)
 

@@ -117,4 +117,5 @@ def _part(entry: Mapping[str, Any]) -> ListedPart:
         crc = decode_crc64(entry["ChecksumCRC64NVME"])
     except (KeyError, ValueError):
         crc = None
-    return ListedPart(int(entry["PartNumber"]), int(entry["Size"]), entry["ETag"].strip('"'), crc)
+    modified = entry["LastModified"].timestamp() if "LastModified" in entry else None
+    return ListedPart(int(entry["PartNumber"]), int(entry["Size"]), entry["ETag"].strip('"'), crc, modified)

@@ -20,6 +20,7 @@ from spotguard.adapters.imds import Imds
 from spotguard.adapters.inotify import change_hints
 from spotguard.adapters.local_volume import LocalVolume
 from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
+from spotguard.adapters.retrying_copies import RetryingCopies
 from spotguard.adapters.service_manager import SystemdNotifier
 from spotguard.adapters.signal_journal import FileSignalJournal, journal_path
 from spotguard.adapters.system_clock import SystemClock
@@ -76,9 +77,11 @@ async def assembled(config: Config, *, claims: bool = True) -> AsyncIterator[tup
 
         store = RetryingStore(connection.store, RetryPolicy(), seconds_left)
         transfer = RetryingTransfer(connection.transfer, connection.store, RetryPolicy(), seconds_left)
+        copies = RetryingCopies(connection.stored, connection.store)
         ports = Ports(
             store=store,
             transfer=transfer,
+            stored=copies,
             volume=LocalVolume(config.watch.dir, exclude=config.watch.exclude, follow_links=config.watch.follow_links),
             trainer=trainer_for(config.trainer),
             announcements=LocalAnnouncements(notice_file=config.trainer.notice_file, hooks=_hook_commands(config)),
@@ -89,7 +92,7 @@ async def assembled(config: Config, *, claims: bool = True) -> AsyncIterator[tup
         )
         settings = replace(guard_settings(config, this_host(await _instance_id(metadata))), claims=claims)
         guard = Guard(ports, settings, urgency)
-        guard.throughput.retries_total = lambda: store.retries_total + transfer.retries_total
+        guard.throughput.retries_total = lambda: store.retries_total + transfer.retries_total + copies.retries_total
         yield guard, Report(guard)
 
 

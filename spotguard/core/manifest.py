@@ -32,6 +32,15 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstPart:
+    """The start of a file that went in several parts: tells other content apart without reading all of it."""
+
+    size: int
+    crc64nvme: str
+    """base64 of 8 bytes, big endian."""
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestFile:
     path: str
     key: str
@@ -41,6 +50,8 @@ class ManifestFile:
     """base64 of 8 bytes, big endian, of the whole content."""
     mode: int
     mtime_ns: int
+    first_part: FirstPart | None = None
+    """None for a file of one part, and where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +117,27 @@ def encode(manifest: Manifest) -> bytes:
         "host": {"hostname": manifest.host.hostname, "instance_id": manifest.host.instance_id},
         "total_bytes": manifest.total_bytes,
         "training_state": dict(manifest.training_state),
-        "files": [
-            {"path": f.path, "key": f.key, "size": f.size, "crc64nvme": f.crc64nvme, "mode": f.mode, "mtime_ns": f.mtime_ns}
-            for f in manifest.files
-        ],
+        "files": [_file_document(file) for file in manifest.files],
         "folders": [{"path": f.path, "mode": f.mode} for f in manifest.folders],
         "links": [{"path": link.path, "target": link.target} for link in manifest.links],
         "companions": [{"path": c.path, "content": base64.b64encode(c.content).decode("ascii")} for c in manifest.companions],
         "excluded": list(manifest.excluded),
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _file_document(file: ManifestFile) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "path": file.path,
+        "key": file.key,
+        "size": file.size,
+        "crc64nvme": file.crc64nvme,
+        "mode": file.mode,
+        "mtime_ns": file.mtime_ns,
+    }
+    if file.first_part is not None:
+        document["first_part"] = {"size": file.first_part.size, "crc64nvme": file.first_part.crc64nvme}
+    return document
 
 
 def decode(content: bytes) -> Manifest:
@@ -168,17 +190,23 @@ def _from_document(document: dict[str, Any]) -> Manifest:
 
 
 def _file(entry: dict[str, Any]) -> ManifestFile:
-    checksum = _text(entry["crc64nvme"])
-    if len(base64.b64decode(checksum, validate=True)) != 8:
-        raise ManifestError(f"is damaged: the checksum of {entry['path']!r} is not 8 bytes")
+    first = entry.get("first_part")
     return ManifestFile(
         path=safe_path(entry["path"]),
         key=safe_path(entry["key"]),
         size=_number(entry["size"]),
-        crc64nvme=checksum,
+        crc64nvme=_checksum(entry["crc64nvme"], entry["path"]),
         mode=_number(entry["mode"]) & 0o7777,
         mtime_ns=_number(entry["mtime_ns"], negative=True),
+        first_part=None if first is None else FirstPart(_number(first["size"]), _checksum(first["crc64nvme"], entry["path"])),
     )
+
+
+def _checksum(value: object, path: object) -> str:
+    checksum = _text(value)
+    if len(base64.b64decode(checksum, validate=True)) != 8:
+        raise ManifestError(f"is damaged: the checksum of {path!r} is not 8 bytes")
+    return checksum
 
 
 def _link(entry: dict[str, Any]) -> ManifestLink:

@@ -57,8 +57,8 @@ class CheckpointVolume(Protocol):
         """Open for reading. Raises FileNotFoundError, CannotRead (also for anything that is no regular file)."""
         ...
 
-    async def checksum(self, held: HeldFile) -> int:
-        """The CRC64NVME of the whole open file."""
+    async def checksum(self, held: HeldFile, offset: int = 0, size: int | None = None) -> int:
+        """The CRC64NVME of `size` bytes of the open file from `offset` on, or of all that can be read."""
         ...
 
     async def read(self, source: str, max_bytes: int) -> bytes:

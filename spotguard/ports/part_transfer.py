@@ -48,6 +48,8 @@ class ListedPart(NamedTuple):
     size: int
     etag: str
     crc64nvme: int | None
+    modified: float | None = None
+    """Seconds since the epoch, S3's clock; None where the listing does not tell."""
 
 
 Progress = Callable[[int], None]

@@ -50,7 +50,6 @@ class Carrier:
 
         Raises FileVanished, ChangedWhileSending, CannotRead, NotAsSent, ForeignManifest or a StoreError; what was sent stays sent."""
         began = self._clock.monotonic()
-        sent_before, reused_before = upload.bytes_sent, upload.bytes_reused
         files = capture.checkpoint.files
         if self._tools.volume.holds_are_safe():
             await upload.hold(files, self._settings.held_files)
@@ -63,6 +62,7 @@ class Carrier:
             raise
         manifest = await self._commit(record, capture, upload, reason)
         seconds = self._clock.monotonic() - began
+        sent_bytes, reused_bytes = upload.tally.settle()  # all attempts, and what went early
         log.info(
             "checkpoint.committed",
             name=manifest.name,
@@ -71,8 +71,8 @@ class Carrier:
             reason=manifest.reason,
             files=len(files),
             size_bytes=manifest.total_bytes,
-            sent_bytes=upload.bytes_sent - sent_before,
-            reused_bytes=upload.bytes_reused - reused_before,
+            sent_bytes=sent_bytes,
+            reused_bytes=reused_bytes,
             seconds=round(seconds, 3),
             since_last_write_seconds=round(self._clock.wall().timestamp() - capture.checkpoint.newest_change_ns / 1e9, 3),
         )

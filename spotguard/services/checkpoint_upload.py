@@ -7,49 +7,22 @@ ever overwritten. Files are held open while they wait, so that what the trainer 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from spotguard.core.checkpoint import FileStat, LocalFile
-from spotguard.core.run_keys import CHECKPOINT_METADATA, RUN_METADATA, RunKeys
-from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume, HeldFile
-from spotguard.ports.clock import Clock
-from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, ObjectStore, StoredObject
-from spotguard.ports.part_transfer import FileShrank
-from spotguard.services.part_engine import ChangedWhileSending, Errand, PartEngine, first_of
+from spotguard.ports.checkpoint_volume import CannotRead, HeldFile
+from spotguard.services.file_placing import FilePlacing, SentFile, UploadTools
+from spotguard.services.part_engine import ChangedWhileSending, first_of
 from spotguard.services.part_slots import Rank
+from spotguard.services.upload_tally import UploadTally
 
-REUSE_SECONDS = 3 * 24 * 3600.0
-"""A commit reuses no object older than this; the janitor takes none younger than 7 days (DESIGN.md section 3)."""
+__all__ = ["CheckpointUpload", "FileVanished", "SentFile", "UploadTools", "same_content"]
+
 _FILES_AT_ONCE = 8
 
 
 class FileVanished(Exception):
     """A file was gone before it could be opened."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentFile:
-    """A content of a file that is in the bucket, whole."""
-
-    stat: FileStat
-    key: str
-    """Absolute in the bucket."""
-    etag: str
-    crc64nvme: int
-
-
-@dataclass(frozen=True, slots=True)
-class UploadTools:
-    """What every checkpoint's upload needs."""
-
-    store: ObjectStore
-    engine: PartEngine
-    volume: CheckpointVolume
-    keys: RunKeys
-    clock: Clock
-    is_condemned: Callable[[str], bool] = lambda key: False
-    """Whether the janitor may be deleting this key right now: neither reused nor written."""
 
 
 def same_content(now: FileStat, then: FileStat) -> bool:
@@ -61,19 +34,11 @@ class CheckpointUpload:
     def __init__(self, tools: UploadTools, name: str, *, is_directory: bool, rank: Rank) -> None:
         self.name = name
         self.sent: dict[str, SentFile] = {}
+        self.tally = UploadTally()
         self._tools = tools
-        self._is_directory = is_directory
-        self._rank = rank
+        self._placing = FilePlacing(tools, name, self.tally, is_directory=is_directory, rank=rank)
         self._held: dict[str, HeldFile] = {}
-        self._gone: dict[LocalFile, int] = {}
-        """Of files that are not sent whole: bytes that are on their way, or lie in the bucket as parts."""
         self._locks: dict[str, asyncio.Lock] = {}
-        self._remote: dict[str, dict[str, StoredObject]] = {}
-        """What lies in the bucket, by place (see `RunKeys.place`)."""
-        self._tried: set[str] = set()
-        self.bytes_sent = 0
-        """Bytes that went over the wire for this name; a reused object counts nothing."""
-        self.bytes_reused = 0
 
     @property
     def holds(self) -> bool:
@@ -82,10 +47,12 @@ class CheckpointUpload:
 
     def uploaded_bytes(self, files: Sequence[LocalFile]) -> int:
         """How much of these contents is in the bucket or has gone, for display."""
-        return sum(file.stat.size if self._is_sent(file) else self._gone.get(file, 0) for file in files)
+        return sum(file.stat.size if self._is_sent(file) else self.tally.there(file) for file in files)
 
     def bytes_left(self, files: Sequence[LocalFile]) -> int:
-        return sum(max(0, file.stat.size - self._gone.get(file, 0)) for file in files if not self._is_sent(file))
+        """How much of these contents must still go over the wire, as far as known: what an earlier checkpoint has is copied."""
+        unsent = (file for file in files if not self._is_sent(file) and not self._placing.is_duplicate(file))
+        return sum(max(0, file.stat.size - self.tally.there(file)) for file in unsent)
 
     def secures(self, files: Sequence[LocalFile]) -> bool:
         """Whether each of these contents is sent or held open."""
@@ -125,7 +92,7 @@ class CheckpointUpload:
 
     def doubt(self, paths: Sequence[str]) -> None:
         """Forget that these were sent: the bucket says otherwise."""
-        self._remote = {}
+        self._placing.look_again()
         for path in paths:
             self.sent.pop(path, None)
 
@@ -138,17 +105,15 @@ class CheckpointUpload:
     async def give_up(self) -> None:
         """Close the files and throw unfinished multipart uploads away. What was sent whole stays for the janitor."""
         self.let_go()
-        self._gone.clear()
-        tried, self._tried = self._tried, set()
-        for key in tried:
+        self.tally.clear()
+        for key in self._placing.rest():
             await self._tools.engine.forget(key)
 
     def rest(self) -> None:
         """It is committed: keep what lies where, for the next generation, and nothing else."""
         self.let_go()
-        self._remote = {}
-        self._gone.clear()
-        self._tried.clear()
+        self._placing.rest()
+        self.tally.clear()
         self._locks.clear()
 
     def _is_sent(self, file: LocalFile) -> bool:
@@ -158,9 +123,6 @@ class CheckpointUpload:
     def _is_held(self, file: LocalFile) -> bool:
         held = self._held.get(file.path)
         return held is not None and same_content(held.stat, file.stat) and held.unchanged()
-
-    def _key(self, path: str, version: int) -> str:
-        return self._tools.keys.data(self.name, path, is_directory=self._is_directory, version=version)
 
     async def _hold(self, file: LocalFile) -> HeldFile:
         held = self._held.get(file.path)
@@ -181,76 +143,7 @@ class CheckpointUpload:
 
     async def _send_file(self, file: LocalFile) -> None:
         held = await self._hold(file)
-        self.sent[file.path] = await self._place(file, held)
-        self._gone.pop(file, None)
+        self.sent[file.path] = await self._placing.place(file, held)
+        self.tally.placed(file)
         held.close()
         self._held.pop(file.path, None)
-
-    async def _place(self, file: LocalFile, held: HeldFile) -> SentFile:
-        version = 1
-        checksum: int | None = None
-        while True:
-            key = self._key(file.path, version)
-            if self._tools.is_condemned(key):
-                version += 1
-                continue
-            known = (await self._remote_objects(file.path)).get(key)
-            if known is not None:
-                if known.size == file.stat.size:
-                    checksum = await self._tools.volume.checksum(held) if checksum is None else checksum
-                    if not held.unchanged():
-                        raise ChangedWhileSending(file.source)
-                    if found := await self._reusable(known, checksum):
-                        self.bytes_reused += file.stat.size
-                        return SentFile(held.stat, key, found, checksum)
-                version += 1
-                continue
-            try:
-                return await self._transfer(file, held, key)
-            except ObjectExists:
-                self._remote = {}  # taken meanwhile, or our own answer that was lost: look again
-            except ConcurrentWrite:
-                version += 1
-
-    async def _transfer(self, file: LocalFile, held: HeldFile, key: str) -> SentFile:
-        def count(size: int) -> None:
-            self.bytes_sent += size
-            self._gone[file] = max(0, self._gone.get(file, 0) + size)
-
-        self._tried.add(key)
-        errand = Errand(held, file.stat.size, key, self._tools.keys.metadata(self.name), self._rank)
-        self._gone[file] = self._tools.engine.kept(errand)
-        try:
-            sent = await self._tools.engine.send(errand, count)
-        except FileShrank as error:
-            raise ChangedWhileSending(file.source) from error
-        finally:
-            self._gone[file] = self._tools.engine.kept(errand)
-        return SentFile(held.stat, key, sent.etag, sent.crc64nvme)
-
-    async def _reusable(self, known: StoredObject, checksum: int) -> str | None:
-        """The ETag of an object that holds exactly our bytes, is ours and is young enough; else None."""
-        try:
-            facts = await self._tools.store.head(known.key)
-        except ObjectMissing:
-            self._remote = {}
-            return None
-        ours = self._tools.keys.metadata(self.name)
-        if not _carries(facts.metadata, ours) or facts.size != known.size:
-            return None
-        if facts.crc64nvme != checksum or self._store_now() - facts.modified > REUSE_SECONDS:
-            return None
-        return facts.etag
-
-    def _store_now(self) -> float:
-        return self._tools.clock.wall().timestamp() + (self._tools.store.clock_offset() or 0.0)
-
-    async def _remote_objects(self, path: str) -> Mapping[str, StoredObject]:
-        place = self._tools.keys.place(self.name, path, is_directory=self._is_directory)
-        if place not in self._remote:
-            self._remote[place] = {stored.key: stored for stored in await self._tools.store.list(place)}
-        return self._remote[place]
-
-
-def _carries(metadata: Mapping[str, str], ours: Mapping[str, str]) -> bool:
-    return all(metadata.get(name) == ours[name] for name in (RUN_METADATA, CHECKPOINT_METADATA))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from spotguard.core.checkpoint import CompleteBy, LocalCheckpoint, Unit
 from spotguard.core.checksum import encode_crc64
-from spotguard.core.manifest import Companion, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink, encode
+from spotguard.core.manifest import Companion, FirstPart, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink, encode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.object_store import ObjectExists, ObjectStore
 from spotguard.services.checkpoint_upload import SentFile
@@ -70,6 +70,7 @@ def draft(
                 crc64nvme=encode_crc64(sent[file.path].crc64nvme),
                 mode=file.stat.mode,
                 mtime_ns=file.stat.mtime_ns,
+                first_part=_first_part(sent[file.path]),
             )
             for file in local.files
         ),
@@ -78,6 +79,10 @@ def draft(
         companions=capture.companions,
         excluded=local.excluded,
     )
+
+
+def _first_part(sent: SentFile) -> FirstPart | None:
+    return None if sent.first_part is None else FirstPart(sent.first_part[0], encode_crc64(sent.first_part[1]))
 
 
 async def check_uploads(store: ObjectStore, keys: RunKeys, capture: Capture, sent: Mapping[str, SentFile]) -> None:

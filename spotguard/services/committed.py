@@ -10,7 +10,7 @@ from spotguard.core.checkpoint import Order, stage_of
 from spotguard.core.manifest import Manifest, ManifestError, decode
 from spotguard.core.recovery import newest_relatives
 from spotguard.core.run_keys import ManifestKey, RunKeys, newest_first
-from spotguard.ports.object_store import ObjectMissing, ObjectStore
+from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreError
 
 log = structlog.get_logger()
 
@@ -84,6 +84,30 @@ class Committed:
                 log.warning("manifest.refused", key=key.key, reason=str(error))
                 self._remember(key.key, None)
         return self._read[key.key]
+
+    async def relatives(self, name: str) -> tuple[Manifest, ...]:
+        """Commits that may have files in common with a checkpoint of this name: the last of the name itself, the newest of its stage,
+        and of other stages the newest ones that were read before. At most two requests; a store that fails costs the knowledge only."""
+        near = [name]
+        if (newest := self.newest(stage_of(name))) is not None:
+            near.append(newest.name)
+        found: dict[str, Manifest] = {}
+        for candidate in near:
+            try:
+                manifest = await self.manifest(candidate)
+            except StoreError as error:
+                log.debug("manifest.not_read", name=candidate, error=str(error))
+                continue
+            if manifest is not None:
+                found.setdefault(candidate, manifest)
+        for key, read in self._read.items():
+            if read is not None and stage_of(read.name) != stage_of(name) and self._is_newest(read.name, key):
+                found.setdefault(read.name, read)
+        return tuple(found.values())
+
+    def _is_newest(self, name: str, key: str) -> bool:
+        newest = self.newest(stage_of(name))
+        return newest is not None and newest.key == key
 
     def add(self, manifest: Manifest, key: str) -> None:
         """A commit of our own."""

@@ -23,7 +23,8 @@ class Examination:
     def __init__(self, volume: CheckpointVolume, *, settle_seconds: float) -> None:
         self._volume = volume
         self._settle_seconds = settle_seconds
-        self._checksums: dict[LocalFile, str] = {}
+        self._checksums: dict[tuple[LocalFile, int], str] = {}
+        """Of a content's first so many bytes."""
         self.predecessors = Predecessors()
 
     async def likeness(self, local: LocalCheckpoint, committed: Manifest) -> Likeness:
@@ -31,9 +32,14 @@ class Examination:
         comparison = compare(local, committed)
         if comparison.likeness is not Likeness.UNSURE:
             return comparison.likeness
+        first_parts = {file.path: file.first_part for file in committed.files}
+        for file in comparison.unsure:
+            first = first_parts[file.path]
+            if first is not None and await self._checksum(file, first.size) != first.crc64nvme:
+                return Likeness.CHANGED  # its end need not be read to know that
         checksums = {}
         for file in comparison.unsure:
-            checksum = await self._checksum(file)
+            checksum = await self._checksum(file, file.stat.size)
             if checksum is None:
                 return Likeness.CHANGED
             checksums[file.path] = checksum
@@ -89,22 +95,23 @@ class Examination:
         taken.extend(Companion(pointer.file.path, pointer.text.encode()) for pointer in local.pointers)
         return tuple(taken)
 
-    async def _checksum(self, file: LocalFile) -> str | None:
-        if file not in self._checksums:
+    async def _checksum(self, file: LocalFile, size: int) -> str | None:
+        """Of the first `size` bytes; None for a file that is gone, may not be read or changes."""
+        if (file, size) not in self._checksums:
             try:
                 held = await self._volume.hold(file.source)
             except (FileNotFoundError, CannotRead):
                 return None
             try:
-                checksum = encode_crc64(await self._volume.checksum(held))
+                checksum = encode_crc64(await self._volume.checksum(held, 0, size))
                 if held.stat[:5] != file.stat[:5] or not held.unchanged():
                     return None
             finally:
                 held.close()
             if len(self._checksums) > 50_000:
                 self._checksums.clear()
-            self._checksums[file] = checksum
-        return self._checksums[file]
+            self._checksums[file, size] = checksum
+        return self._checksums[file, size]
 
 
 def _belongs_to_a_newer_one(local: LocalCheckpoint, mtime_ns: int, others: tuple[LocalCheckpoint, ...]) -> bool:

@@ -14,9 +14,9 @@ from spotguard.core.manifest import ManifestError
 from spotguard.core.run_keys import LOOSE
 from spotguard.ports.checkpoint_volume import CannotRead
 from spotguard.ports.object_store import ObjectExists, ObjectMissing
-from spotguard.ports.part_transfer import FileShrank, SentObject
+from spotguard.ports.part_transfer import FileShrank
 from spotguard.services.checkpoint_upload import UploadTools
-from spotguard.services.part_engine import ChangedWhileSending, Errand, first_of
+from spotguard.services.part_engine import ChangedWhileSending, Errand, Placed, first_of
 
 log = structlog.get_logger()
 
@@ -120,7 +120,7 @@ class LooseFiles:
                 del known[path]
         self._unreadable &= files.keys()
 
-    async def _place(self, path: str, size: int, known: LooseFile | None, errand: Errand) -> SentObject:
+    async def _place(self, path: str, size: int, known: LooseFile | None, errand: Errand) -> Placed:
         """Overwrite our own earlier copy; a key that somebody else wrote is left alone and the next `@n` is taken."""
         if known is not None:
             return await self._tools.engine.send(_to(errand, self._tools.keys.absolute(known.key), only_new=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from spotguard.core.claim import ClaimPhase
 from spotguard.core.deadline import InterruptionPolicy
 from spotguard.core.exposure import Save, save_seconds
 from spotguard.core.manifest import Host, Manifest
@@ -18,6 +19,7 @@ from spotguard.ports.clock import Clock
 from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
+from spotguard.ports.stored_content import StoredContent
 from spotguard.ports.trainer import Trainer
 from spotguard.ports.writer_watch import WriterWatch
 from spotguard.services.advice import AdviceAnswer
@@ -33,7 +35,9 @@ from spotguard.services.interruption_monitor import InterruptionMonitor
 from spotguard.services.interruption_record import encode_record, write_record
 from spotguard.services.janitor import Janitor
 from spotguard.services.ledger import Ledger
+from spotguard.services.leftovers import Leftovers
 from spotguard.services.loose_files import LooseFiles
+from spotguard.services.part_copies import PartCopies
 from spotguard.services.part_engine import PartEngine
 from spotguard.services.part_slots import PartSlots
 from spotguard.services.problem_board import ProblemBoard
@@ -55,6 +59,7 @@ class Ports:
 
     store: ObjectStore
     transfer: PartTransfer
+    stored: StoredContent
     volume: CheckpointVolume
     trainer: Trainer
     announcements: Announcements
@@ -175,9 +180,22 @@ class Guard:
 
     def _build_replicator(self) -> Replicator:
         ports, settings = self.ports, self.settings
-        slots = PartSlots(settings.concurrency)
-        engine = PartEngine(ports.transfer, slots, self.throughput, part_bytes=settings.part_bytes)
-        tools = UploadTools(ports.store, engine, ports.volume, settings.keys, ports.clock, self.janitor.is_condemned)
+        engine = PartEngine(
+            ports.transfer,
+            PartSlots(settings.concurrency),
+            self.throughput,
+            part_bytes=settings.part_bytes,
+            copies=PartCopies(ports.stored, settings.keys),
+            leftovers=Leftovers(
+                ports.transfer,
+                ports.stored,
+                settings.keys.root,
+                store_now=lambda: ports.clock.wall().timestamp() + self.clock_offset(),
+                may_abort=lambda: self.claim.state.value.phase is ClaimPhase.HELD,
+            ),
+        )
+        condemned, relatives = self.janitor.is_condemned, self.committed.relatives
+        tools = UploadTools(ports.store, engine, ports.volume, settings.keys, ports.clock, condemned, relatives)
         carried = CarrierSettings(settings.host, settings.watch_dir, settings.held_files)
         dispatcher = Dispatcher(
             tools=tools,

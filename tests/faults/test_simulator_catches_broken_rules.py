@@ -12,6 +12,7 @@ from spotguard.ports.checkpoint_volume import HeldFile
 from spotguard.services import carrier, drain
 from spotguard.services.checkpoint_upload import CheckpointUpload, SentFile
 from spotguard.services.dispatcher import Dispatcher
+from spotguard.services.file_placing import FilePlacing
 from spotguard.services.part_engine import Errand
 from tests.faults.simulation import Story, Told
 from tests.faults.test_simulator import play
@@ -27,7 +28,7 @@ def caught(told: Told) -> bool:
 def test_committing_before_the_data_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     async def pretend(self: CheckpointUpload, files: Sequence[LocalFile]) -> None:
         for file in files:
-            self.sent[file.path] = SentFile(file.stat, self._key(file.path, 1), "etag", 0)
+            self.sent[file.path] = SentFile(file.stat, self._placing._key(file.path, 1), "etag", 0)
 
     async def believe(*_: object) -> None:
         return None
@@ -38,13 +39,13 @@ def test_committing_before_the_data_is_caught(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_overwriting_a_key_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def overwrite(self: CheckpointUpload, file: LocalFile, held: HeldFile) -> SentFile:
+    async def overwrite(self: FilePlacing, file: LocalFile, held: HeldFile) -> SentFile:
         key = self._key(file.path, 1)
-        errand = Errand(held, file.stat.size, key, self._tools.keys.metadata(self.name), self._rank, only_new=False)
+        errand = Errand(held, file.stat.size, key, self._tools.keys.metadata(self._name), self._rank, only_new=False)
         sent = await self._tools.engine.send(errand)
         return SentFile(held.stat, key, sent.etag, sent.crc64nvme)
 
-    monkeypatch.setattr(CheckpointUpload, "_place", overwrite)
+    monkeypatch.setattr(FilePlacing, "place", overwrite)
     assert any(caught(play(seed)) for seed in SEEDS)
 
 

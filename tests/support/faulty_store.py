@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from spotguard.ports.object_store import ConcurrentWrite, ObjectFacts, ObjectStore, StoreDenied, StoredObject, StoreUnavailable
 from spotguard.ports.part_transfer import ListedPart, PartTransfer, Progress, SentObject, SentPart, Slice, Upload
+from spotguard.ports.stored_content import StoredContent
 
 T = TypeVar("T")
 
-WRITES = frozenset({"create", "replace", "delete", "put", "begin", "send_part", "complete", "abort"})
+WRITES = frozenset({"create", "replace", "delete", "put", "begin", "send_part", "complete", "abort", "copy", "copy_part"})
 
 
 class Fault(StrEnum):
@@ -27,7 +28,7 @@ class Fault(StrEnum):
     UNAVAILABLE = "unavailable"
     """Not done, StoreUnavailable."""
     CONFLICT = "conflict"
-    """Not done, ConcurrentWrite (409): only for `create`, `put` and `complete`."""
+    """Not done, ConcurrentWrite (409): only for `create`, `put`, `copy` and `complete`."""
     DENIED = "denied"
     """Not done, StoreDenied."""
     HANG = "hang"
@@ -94,7 +95,7 @@ class Faults:
             return Fault.NONE
         dice = self.rng.random()
         for fault, rate in self.rates.items():
-            if dice < rate and (fault is not Fault.CONFLICT or verb in ("create", "put", "complete")):
+            if dice < rate and (fault is not Fault.CONFLICT or verb in ("create", "put", "copy", "complete")):
                 return fault
             dice -= rate
         return Fault.NONE
@@ -167,3 +168,24 @@ class FaultyTransfer:
 
     def limit_rate(self, bytes_per_second: float | None) -> None:
         self.inner.limit_rate(bytes_per_second)
+
+
+class FaultyCopies:
+    """The stored content behind `faults`."""
+
+    def __init__(self, inner: StoredContent, faults: Faults) -> None:
+        self.inner = inner
+        self.faults = faults
+
+    @property
+    def whole_copy_bytes(self) -> int:
+        return self.inner.whole_copy_bytes
+
+    async def copy(self, source: str, key: str, *, size: int, crc64nvme: int, metadata: Mapping[str, str]) -> SentObject:
+        return await self.faults.around("copy", lambda: self.inner.copy(source, key, size=size, crc64nvme=crc64nvme, metadata=metadata))
+
+    async def copy_part(self, upload: Upload, number: int, source: str, body: Slice, *, crc64nvme: int) -> SentPart:
+        return await self.faults.around("copy_part", lambda: self.inner.copy_part(upload, number, source, body, crc64nvme=crc64nvme))
+
+    async def confirm(self, listed: ListedPart, body: Slice) -> SentPart | None:
+        return await self.inner.confirm(listed, body)

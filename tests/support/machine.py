@@ -16,11 +16,13 @@ from spotguard.core.run_keys import RunKeys
 from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
+from spotguard.ports.stored_content import StoredContent
 from spotguard.services.published import Published
 from spotguard.services.urgency import Urgency
 from spotguard.supervisor.guard import Guard, GuardSettings, Ports
 from spotguard.supervisor.life import End, Life
 from spotguard.supervisor.report import Report
+from tests.support.memory_copies import MemoryCopies
 from tests.support.memory_store import Link, MemoryBucket, MemoryStore, MemoryTransfer
 from tests.support.memory_trainer import MemoryAnnouncements, MemoryJournal, MemoryServiceManager, MemoryTrainer, MemoryWriterWatch
 from tests.support.memory_volume import MemoryVolume
@@ -45,6 +47,7 @@ class Machine:
         link: Link | None = None,
         store: ObjectStore | None = None,
         transfer: PartTransfer | None = None,
+        stored: StoredContent | None = None,
         **settings: Any,
     ) -> None:
         self.clock = clock or VirtualClock()
@@ -58,6 +61,7 @@ class Machine:
         self.ports = Ports(
             store=self.store,
             transfer=self.transfer,
+            stored=stored or MemoryCopies(bucket),
             volume=self.disk,
             trainer=self.trainer,
             announcements=self.announcements,

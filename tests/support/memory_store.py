@@ -114,12 +114,12 @@ class MemoryBucket:
             raise UploadMissing(f"the upload {upload.upload_id} of {upload.key} is not open")
         return found
 
-    def add_part(self, upload: Upload, number: int, body: bytes) -> str:
+    def add_part(self, upload: Upload, number: int, body: bytes, *, verb: str = "send_part") -> str:
         if not 1 <= number <= 10_000:
             raise StoreRejected(f"part {number} of {upload.key}: numbers go from 1 to 10,000")
         etag = self._etag()
         self.upload(upload).parts[number] = (etag, body)
-        self.log.append(("send_part", upload.key))
+        self.log.append((verb, upload.key))
         return etag
 
     def finish_upload(self, upload: Upload, parts: Sequence[SentPart], crc: int, *, only_new: bool) -> MemoryObject:
@@ -155,6 +155,7 @@ class Link:
         self._cap: float | None = None
         self._free_at = 0.0
         self._changed: asyncio.Event | None = None
+        self.carried_bytes = 0
 
     @property
     def bytes_per_second(self) -> float | None:
@@ -171,6 +172,7 @@ class Link:
 
     async def carry(self, size: int) -> None:
         """Wait as long as `size` bytes take."""
+        self.carried_bytes += size
         loop = asyncio.get_running_loop()
         while rate := min((r for r in (self._width, self._cap) if r is not None), default=None):
             done_at = max(self._free_at, loop.time()) + size / rate

@@ -90,6 +90,8 @@ class MemoryVolume:
         self.scans: list[tuple[str, ...] | None] = []
         """The argument of each scan so far."""
         self.held: list[MemoryHeldFile] = []
+        self.summed_bytes = 0
+        """How much was read for nothing but its checksum."""
         self._files: dict[str, _Inode] = {}
         self._folders: dict[str, FileStat] = {}
         self._links: dict[str, str] = {}
@@ -192,9 +194,11 @@ class MemoryVolume:
         self.held.append(held)
         return held
 
-    async def checksum(self, held: Any) -> int:
+    async def checksum(self, held: Any, offset: int = 0, size: int | None = None) -> int:
         await asyncio.sleep(self.latency_seconds)
-        return int(crc64nvme(os.pread(held.fd, os.fstat(held.fd).st_size, 0)))
+        content = os.pread(held.fd, os.fstat(held.fd).st_size if size is None else size, offset)
+        self.summed_bytes += len(content)
+        return int(crc64nvme(content))
 
     async def read(self, source: str, max_bytes: int) -> bytes:
         await asyncio.sleep(self.latency_seconds)

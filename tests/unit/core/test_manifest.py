@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from spotguard.core.checkpoint import CompleteBy, Unit
 from spotguard.core.manifest import (
     Companion,
+    FirstPart,
     Host,
     Manifest,
     ManifestError,
@@ -39,7 +40,12 @@ SAMPLE = Manifest(
     reason="save",
     host=Host("node", "i-0abc"),
     total_bytes=123,
-    files=(ManifestFile("model.safetensors", "sft/checkpoint-100/model.safetensors", 123, "AAAAAAAAAAA=", 420, 7),),
+    files=(
+        ManifestFile(
+            "model.safetensors", "sft/checkpoint-100/model.safetensors", 120, "AAAAAAAAAAA=", 420, 7, FirstPart(5, "AAAAAAAAAAE=")
+        ),
+        ManifestFile("config.json", "sft/checkpoint-100/config.json", 3, "AAAAAAAAAAA=", 420, 7),
+    ),
     folders=(ManifestFolder("sub", 493),),
     links=(ManifestLink("latest", "model.safetensors"),),
     companions=(Companion("training_state.json", b'{"a": 1}'),),
@@ -58,6 +64,10 @@ def test_what_is_written_reads_back_the_same() -> None:
     assert decode(encode(SAMPLE)) == SAMPLE
 
 
+def test_a_file_of_one_part_has_no_first_part() -> None:
+    assert ["first_part" in file for file in json.loads(encode(SAMPLE))["files"]] == [True, False]
+
+
 def test_the_fields_are_those_of_the_contract() -> None:
     document = json.loads(encode(SAMPLE))
     assert list(document) == [
@@ -65,7 +75,8 @@ def test_the_fields_are_those_of_the_contract() -> None:
         "total_bytes", "training_state", "files", "folders", "links", "companions", "excluded",
     ]  # fmt: skip
     assert document["saved_at"] == "2026-11-23T19:59:58Z"
-    assert list(document["files"][0]) == ["path", "key", "size", "crc64nvme", "mode", "mtime_ns"]
+    assert list(document["files"][1]) == ["path", "key", "size", "crc64nvme", "mode", "mtime_ns"]
+    assert list(document["files"][0]) == [*document["files"][1], "first_part"]
 
 
 def test_unknown_fields_are_ignored() -> None:

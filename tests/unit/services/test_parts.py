@@ -7,13 +7,12 @@ import asyncio
 import pytest
 
 from spotguard.ports.object_store import ObjectExists, StoreUnavailable, UploadMissing
-from spotguard.services.part_engine import ChangedWhileSending, Errand, PartEngine
+from spotguard.services.part_engine import ChangedWhileSending
 from spotguard.services.part_slots import PartSlots
 from spotguard.services.throughput import Throughput
-from tests.support.faulty_store import Fault, Faults, FaultyTransfer
-from tests.support.memory_store import Link, MemoryBucket, MemoryTransfer
-from tests.support.memory_volume import MemoryVolume
+from tests.support.faulty_store import Fault
 from tests.support.virtual_time import VirtualClock, run_virtual
+from tests.unit.services.sending_world import Sending
 
 MIB = 1 << 20
 
@@ -119,29 +118,6 @@ def test_a_part_that_is_larger_than_all_the_room_goes_alone_and_is_not_starved_b
     run_virtual(story())
 
 
-class Sending:
-    def __init__(self, size: int, *, slots: int = 1) -> None:
-        self.clock = VirtualClock()
-        self.bucket = MemoryBucket(self.clock)
-        self.link = Link(MIB)
-        self.faults = Faults()
-        transfer = FaultyTransfer(MemoryTransfer(self.bucket, self.link), self.faults)
-        self.engine = PartEngine(transfer, PartSlots(slots), Throughput(self.clock), part_bytes=5 * MIB)
-        self.disk = MemoryVolume(self.clock)
-        self.disk.write("f", bytes(range(256)) * (size // 256))
-        self.size = size
-        self.progress = 0
-
-    async def errand(self) -> Errand:
-        return Errand(await self.disk.hold("f"), self.size, "run1/f", {}, lambda: (0,))
-
-    def count(self, size: int) -> None:
-        self.progress += size
-
-    def sent(self) -> list[str]:
-        return [verb for verb, _ in self.bucket.log]
-
-
 def test_after_an_outage_only_the_missing_parts_are_sent() -> None:
     async def story() -> None:
         sending = Sending(20 * MIB)
@@ -151,7 +127,7 @@ def test_after_an_outage_only_the_missing_parts_are_sent() -> None:
             await sending.engine.send(errand, sending.count)
         assert sending.engine.kept(errand) == 10 * MIB
         await sending.engine.send(errand, sending.count)
-        assert sending.sent() == ["begin", *["send_part"] * 4, "complete"]
+        assert sending.verbs() == ["begin", *["send_part"] * 4, "complete"]
         assert sending.progress == 20 * MIB
         assert sending.engine.kept(errand) == 0
         assert sending.bucket.objects["run1/f"].body == sending.disk.content("f")
@@ -170,8 +146,8 @@ def test_a_cancelled_file_goes_on_from_its_parts() -> None:
         await asyncio.wait({task})
         assert sending.engine.kept(errand) == 10 * MIB
         await sending.engine.send(errand)
-        assert sending.sent().count("send_part") == 4
-        assert sending.sent().count("begin") == 1
+        assert sending.verbs().count("send_part") == 4
+        assert sending.verbs().count("begin") == 1
         sending.disk.close()
 
     run_virtual(story())
