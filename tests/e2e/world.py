@@ -45,7 +45,7 @@ def write_checkpoint(root: Path, step: int, size: int, rng: random.Random) -> di
     """A whole checkpoint of the Hugging Face Trainer, with `size` bytes of weights; its files."""
     files = hf_files(step, weights=rng.randbytes(size), salt=rng.randrange(10**9))
     folder = root / f"checkpoint-{step}"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return files

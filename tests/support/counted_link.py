@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Self
 
@@ -35,6 +36,13 @@ class CountedLink:
         self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
         self._loop.close()
+
+    def settle(self, quiet_seconds: float = 0.3) -> None:
+        """Wait until nothing more comes: what a process that was killed had given to the kernel is still under way."""
+        seen = -1
+        while seen != self.bytes_up:
+            seen = self.bytes_up
+            time.sleep(quiet_seconds)
 
     async def _serve(self) -> None:
         talks: set[asyncio.Task[None]] = set()
