@@ -25,6 +25,8 @@ from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreReje
 
 _CONNECT_SECONDS = 5  # also bounds a stalled send (urllib3 keeps it on the socket)
 _READ_SECONDS = 20
+_SAME_WITH_BODY = {"head_bucket": ("list_objects_v2", {"MaxKeys": 1}), "head_object": ("get_object", {"Range": "bytes=0-0"})}
+_UNEXPLAINED = (400, 403)
 _STRANGER_FIX = "check destination.endpoint_url, and what answers instead of S3 (a proxy, a captive portal)"
 _PATIENT_READ_SECONDS = 90  # Complete answers 200 at once and may work for minutes, sending white space
 
@@ -91,7 +93,7 @@ class S3Access:
         def request() -> Any:
             opened = self._open()
             client = opened.patient if patient else opened.quick
-            answer = getattr(client, operation)(Bucket=self.settings.bucket, **parameters)
+            answer = _ask(client, operation, {"Bucket": self.settings.bucket, **parameters})
             if proof is not None and answer.get(proof) is None:
                 if "Body" in answer:
                     answer["Body"].close()
@@ -219,6 +221,19 @@ def _whole_body(answer: Any, subject: Subject, limit: int) -> bytes:
         if answer["ContentLength"] > limit:
             raise StoreRejected(f"{subject}: it has {answer['ContentLength']} bytes, more than the {limit} allowed")
         return bytes(body.read())
+
+
+def _ask(client: Any, operation: str, parameters: Mapping[str, Any]) -> Any:
+    """The refusal of a HEAD has no body that could say why: it is asked for, so that stale credentials do not look like a bad request."""
+    try:
+        return getattr(client, operation)(**parameters)
+    except ClientError as error:
+        if operation in _SAME_WITH_BODY and error.response["ResponseMetadata"]["HTTPStatusCode"] in _UNEXPLAINED:
+            same, more = _SAME_WITH_BODY[operation]
+            answer = getattr(client, same)(**parameters, **more)
+            if "Body" in answer:
+                answer["Body"].close()
+        raise
 
 
 def _stay(params: dict[str, Any], **_: Any) -> None:

@@ -15,6 +15,8 @@ from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
 from spotguard.services.replication_view import ReplicationView
 
+_FIRST_SECONDS = 2.0
+"""A clock that is off, or a full disk, is known as soon as the store and the disk were asked."""
 _EVERY_SECONDS = 15.0
 _NOTHING_SEEN_SECONDS = 1800.0
 _OVERDUE_INTERVALS = 3
@@ -50,9 +52,10 @@ class Vigil:
     async def run(self) -> None:
         """Look until cancelled."""
         began = self._clock.monotonic()
+        await asyncio.sleep(_FIRST_SECONDS)
         while True:
-            await asyncio.sleep(_EVERY_SECONDS)
             await self.look(self._clock.monotonic() - began)
+            await asyncio.sleep(_EVERY_SECONDS)
 
     async def look(self, running_seconds: float) -> None:
         self._check_seen(running_seconds)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
-import boto3
 import pytest
 
-from spotguard.adapters.connection import connect
-from spotguard.adapters.s3_settings import S3Settings
-from spotguard.core.run_keys import RunKeys
+from tests.e2e.place import Place, one_line
 from tests.support.committed_run import CommittedRun, content_of, hf_files
 from tests.support.servers import Endpoint, moto
 
@@ -34,59 +26,6 @@ STATE = {"training_state.json": b'{"step": 100}'}
 def endpoint() -> Iterator[Endpoint]:
     with moto.running() as running:
         yield running
-
-
-@dataclass
-class Place:
-    endpoint: Endpoint
-    bucket: str
-    root: Path
-
-    @property
-    def client(self) -> Any:
-        return boto3.client(
-            "s3",
-            endpoint_url=self.endpoint.url,
-            aws_access_key_id=self.endpoint.access_key,
-            aws_secret_access_key=self.endpoint.secret_key,
-            region_name="us-east-1",
-        )
-
-    @property
-    def url(self) -> str:
-        return f"s3://{self.bucket}/run1"
-
-    def commit(self, work: Callable[[CommittedRun], Awaitable[Any]]) -> None:
-        async def main() -> None:
-            settings = S3Settings(
-                bucket=self.bucket, region="us-east-1", endpoint_url=self.endpoint.url, storage_class=None, sse=None, kms_key_id=None
-            )
-            async with connect(settings) as connection:
-                await work(CommittedRun(connection.store, RunKeys(self.bucket, "run1")))
-
-        with environment(self.endpoint.environment()):
-            asyncio.run(main())
-
-    def command(self, *arguments: str, settings: tuple[str, ...] = ()) -> list[str]:
-        name, *rest = arguments
-        options = ["--dir", str(self.root), "--url", self.url, "--set", f"destination.endpoint_url={self.endpoint.url}"]
-        options += [word for setting in settings for word in ("--set", setting)]
-        return [sys.executable, "-m", "spotguard", name, *options, *rest]
-
-    def run(self, *arguments: str, settings: tuple[str, ...] = (), **extra: str) -> subprocess.CompletedProcess[str]:
-        command = self.command(*arguments, settings=settings)
-        return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False, env=self.environment(**extra))
-
-    def environment(self, **extra: str) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "HOME": str(self.root.parent), **self.endpoint.environment(), **extra}
-
-
-@contextmanager
-def environment(values: dict[str, str]) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in values.items():
-            patch.setenv(name, value)
-        yield
 
 
 @pytest.fixture
@@ -123,11 +62,6 @@ def test_restore_to_another_folder_and_by_name(place: Place, tmp_path: Path) -> 
     assert json.loads(done.stdout)["path"] == str(tmp_path / "elsewhere/sft/checkpoint-50")
     assert content_of(tmp_path / "elsewhere/sft/checkpoint-50") == hf_files(50)
     assert not place.root.exists()
-
-
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
 
 
 def test_each_reason_for_nothing_has_its_status_and_one_line(place: Place) -> None:

@@ -29,6 +29,8 @@ class CommandMachine:
         self.pid_file = folder / "trainer.pid"
         self.config_file = folder / "spotguard.yaml"
         self.address = free_address()
+        self.variables: dict[str, str] = {}
+        """Added to the environment of whatever is started."""
         self._scope = ExitStack()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run").mkdir(exist_ok=True)
@@ -50,7 +52,12 @@ class CommandMachine:
         self.config_file.write_text(yaml.safe_dump(nested))
 
     def environment(self) -> dict[str, str]:
-        return clean_environment() | s3_environment() | {"RUNTIME_DIRECTORY": str(self.folder / "run"), "PYTHONUNBUFFERED": "1"}
+        return (
+            clean_environment()
+            | s3_environment()
+            | {"RUNTIME_DIRECTORY": str(self.folder / "run"), "PYTHONUNBUFFERED": "1"}
+            | self.variables
+        )
 
     def daemon(self, *, ready: bool = True) -> DaemonProcess:
         """Start the daemon; with `ready` wait until it is. Its log is `folder/daemon.log`. Raises DaemonTrouble."""
