@@ -25,7 +25,10 @@ from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreReje
 
 _CONNECT_SECONDS = 5  # also bounds a stalled send (urllib3 keeps it on the socket)
 _READ_SECONDS = 20
-_SAME_WITH_BODY = {"head_bucket": ("list_objects_v2", {"MaxKeys": 1}), "head_object": ("get_object", {"Range": "bytes=0-0"})}
+_SAME_WITH_BODY: dict[str, tuple[str, dict[str, Any]]] = {
+    "head_bucket": ("list_objects_v2", {"MaxKeys": 1}),
+    "head_object": ("get_object", {"Range": "bytes=0-0"}),
+}
 _UNEXPLAINED = (400, 403)
 _STRANGER_FIX = "check destination.endpoint_url, and what answers instead of S3 (a proxy, a captive portal)"
 _PATIENT_READ_SECONDS = 90  # Complete answers 200 at once and may work for minutes, sending white space
