@@ -7,10 +7,11 @@ too large for that is searched for the names as bytes; then only its last byte t
 from __future__ import annotations
 
 import io
-import os
 import pickletools
 import re
 import time
+
+from spotguard.adapters.content import Content
 
 _SHARD = re.compile(r"__[0-9]+_[0-9]+\.distcp")
 _SHARD_BYTES = re.compile(rb"__[0-9]+_[0-9]+\.distcp")
@@ -26,17 +27,17 @@ class CutOff(Exception):
     """The pickle does not reach its end."""
 
 
-def shard_names(fd: int, size: int) -> tuple[str, ...]:
+def shard_names(content: Content) -> tuple[str, ...]:
     """Sorted, each once. Raises CutOff, OSError. Takes at most some 10 s for the walk; never mapped, as a trainer may cut it off."""
-    if size <= _WALK_LIMIT_BYTES and (found := _walked(os.pread(fd, size, 0))) is not None:
+    if content.size <= _WALK_LIMIT_BYTES and (found := _walked(content.read(content.size, 0))) is not None:
         return tuple(sorted(found))
-    if os.pread(fd, 1, size - 1) != _STOP:
+    if content.read(1, content.size - 1) != _STOP:
         raise CutOff("does not end as a pickle does")
     names: set[str] = set()
     offset = 0
-    while chunk := os.pread(fd, _CHUNK_BYTES, offset):
+    while chunk := content.read(_CHUNK_BYTES, offset):
         names.update(match.group().decode() for match in _SHARD_BYTES.finditer(chunk))
-        offset += max(1, len(chunk) - _LONGEST_NAME_BYTES) if offset + len(chunk) < size else len(chunk)
+        offset += max(1, len(chunk) - _LONGEST_NAME_BYTES) if offset + len(chunk) < content.size else len(chunk)
     return tuple(sorted(names))
 
 

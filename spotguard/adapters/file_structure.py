@@ -1,4 +1,4 @@
-"""A cheap look into one open file: is it all there? Nothing but the standard library, as training scripts use it too.
+"""A cheap look into one file: is it all there? Nothing but the standard library, as training scripts use it too.
 
 Headers and tails are read; nothing is unpickled and no tensor is loaded. What cannot be told passes, for a checkpoint that is never
 stored is the greater harm, unless the bytes are blank.
@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from spotguard.adapters.content import Content
 from spotguard.adapters.dcp_metadata import CutOff, shard_names
 from spotguard.adapters.zip_end import LOCAL_HEADER, fault_in_zip
 from spotguard.core.structure import Finding, Structure
@@ -28,63 +29,78 @@ _TEXT_LIMIT_BYTES = 64 << 10
 _BLOCK_BYTES = 4096
 
 
+class OpenFile:
+    """The content of an open file. Its offset is neither used nor moved; raises OSError."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.size = os.fstat(fd).st_size
+
+    def read(self, count: int, offset: int) -> bytes:
+        return os.pread(self._fd, count, offset)
+
+
 def finding_of(fd: int, structure: Structure) -> Finding:
-    """What the open file's inside tells of its being whole. Raises OSError. Its offset is neither used nor moved."""
-    size = os.fstat(fd).st_size
-    if size == 0:
+    """What the open file's inside tells of its being whole. Raises OSError."""
+    return finding_in(OpenFile(fd), structure)
+
+
+def finding_in(content: Content, structure: Structure) -> Finding:
+    """The same for content wherever it is; raises what reading it raises."""
+    if content.size == 0:
         return Finding(structure is Structure.ANY, "" if structure is Structure.ANY else "is empty")
     if opened := _DOCUMENTS.get(structure):
-        return opened(fd, size)
+        return opened(content)
     check = _CHECKS.get(structure)
-    fault = check(fd, size) if check else None
-    return Finding(fault is None, fault or "", ended=fault is None and _has_an_end(fd, structure))
+    fault = check(content) if check else None
+    return Finding(fault is None, fault or "", ended=fault is None and _has_an_end(content, structure))
 
 
-def _has_an_end(fd: int, structure: Structure) -> bool:
+def _has_an_end(content: Content, structure: Structure) -> bool:
     """Of a file without a fault. HDF5 is written in any order, so that its size alone proves nothing."""
     if structure in (Structure.TORCH_ZIP, Structure.BINARY):
-        return os.pread(fd, len(LOCAL_HEADER), 0) == LOCAL_HEADER
+        return content.read(len(LOCAL_HEADER), 0) == LOCAL_HEADER
     return structure in (Structure.ZIP, Structure.SAFETENSORS, Structure.TABLE)
 
 
-def _safetensors(fd: int, size: int) -> str | None:
+def _safetensors(content: Content) -> str | None:
     """https://huggingface.co/docs/safetensors: 8 bytes of header length, a JSON header, the tensors without gaps."""
-    head = os.pread(fd, 8, 0)
+    head = content.read(8, 0)
     if len(head) < 8:
         return "ends within its header"
     length = struct.unpack("<Q", head)[0]
     if length > _SAFETENSORS_HEADER_LIMIT_BYTES:
         return "has no safetensors header"
-    if 8 + length > size:
+    if 8 + length > content.size:
         return "ends within its header"
     try:
-        header = json.loads(os.pread(fd, length, 8))
+        header = json.loads(content.read(length, 8))
         ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
         wanted = 8 + length + max(ends, default=0)
     except (ValueError, RecursionError, TypeError, KeyError, IndexError, AttributeError):
         return "has a safetensors header that does not parse"
-    return None if wanted == size else f"has {size} of the {wanted} bytes that its header tells of"
+    return None if wanted == content.size else f"has {content.size} of the {wanted} bytes that its header tells of"
 
 
-def _torch(fd: int, size: int) -> str | None:
+def _torch(content: Content) -> str | None:
     """torch.save writes a zip since 1.6; before, a pickle, of which no end can be told. Others use the suffixes for what they like."""
-    return fault_in_zip(fd, size) if os.pread(fd, 2, 0) == LOCAL_HEADER[:2] else _blank(fd, size)
+    return fault_in_zip(content) if content.read(2, 0) == LOCAL_HEADER[:2] else _blank(content)
 
 
-def _blank(fd: int, size: int) -> str | None:
+def _blank(content: Content) -> str | None:
     """Whether the size was set and the bytes never came: zeros at both ends. (Some raw formats begin with zeros.)"""
-    ends = os.pread(fd, _BLOCK_BYTES, 0), os.pread(fd, _BLOCK_BYTES, max(0, size - _BLOCK_BYTES))
+    ends = content.read(_BLOCK_BYTES, 0), content.read(_BLOCK_BYTES, max(0, content.size - _BLOCK_BYTES))
     return None if any(map(any, ends)) else "is blank: its bytes never reached the disk"
 
 
-def _hdf5(fd: int, size: int) -> str | None:
+def _hdf5(content: Content) -> str | None:
     """HDF5 file format 3.0, II.A: the superblock holds the address of the end of the file."""
     at = 0
-    while os.pread(fd, len(_HDF5), at) != _HDF5:
+    while content.read(len(_HDF5), at) != _HDF5:
         at = at * 2 or 512
-        if at >= size:
+        if at >= content.size:
             return "has no HDF5 signature"
-    block = os.pread(fd, 64, at)
+    block = content.read(64, at)
     if len(block) < 52:
         return "ends within its superblock"
     version = block[8]
@@ -96,15 +112,17 @@ def _hdf5(fd: int, size: int) -> str | None:
     base_at = {0: 24, 1: 28}.get(version, 12)
     end_at = base_at + 16
     base, end = struct.unpack_from("<Q", block, base_at)[0], struct.unpack_from("<Q", block, end_at)[0]
-    return None if size in (end, base + end) else f"has {size} of the {max(end, base)} bytes that its superblock tells of"
+    return None if content.size in (end, base + end) else f"has {content.size} of the {max(end, base)} bytes that its superblock tells of"
 
 
-def _table(fd: int, size: int) -> str | None:
+def _table(content: Content) -> str | None:
     """TensorFlow's `core/lib/io/format.h`: a table ends with this magic number, little endian."""
-    return None if os.pread(fd, 8, max(0, size - 8)) == _TABLE_MAGIC else "has no table footer: it is cut off, or still being written"
+    return (
+        None if content.read(8, max(0, content.size - 8)) == _TABLE_MAGIC else "has no table footer: it is cut off, or still being written"
+    )
 
 
-_CHECKS: Mapping[Structure, Callable[[int, int], str | None]] = {
+_CHECKS: Mapping[Structure, Callable[[Content], str | None]] = {
     Structure.SAFETENSORS: _safetensors,
     Structure.TORCH_ZIP: _torch,
     Structure.ZIP: fault_in_zip,
@@ -114,40 +132,40 @@ _CHECKS: Mapping[Structure, Callable[[int, int], str | None]] = {
 }
 
 
-def _text(fd: int, size: int) -> Finding:
-    if size > _TEXT_LIMIT_BYTES:
+def _text(content: Content) -> Finding:
+    if content.size > _TEXT_LIMIT_BYTES:
         return Finding(False, f"is larger than the {_TEXT_LIMIT_BYTES} bytes of a pointer file")
     try:
-        return Finding(True, document={"text": _read(fd, size).decode()})
+        return Finding(True, document={"text": _read(content).decode()})
     except UnicodeDecodeError:
         return Finding(False, "is no text")
 
 
-def _dcp_metadata(fd: int, size: int) -> Finding:
+def _dcp_metadata(content: Content) -> Finding:
     try:
-        return Finding(True, document={"shards": shard_names(fd, size)}, ended=True)
+        return Finding(True, document={"shards": shard_names(content)}, ended=True)
     except CutOff as fault:
         return Finding(False, str(fault))
 
 
-def _json(fd: int, size: int) -> Finding:
-    if size > _JSON_LIMIT_BYTES:
-        ends = os.pread(fd, 64, size - 64).rstrip()[-1:] in (b"}", b"]")
+def _json(content: Content) -> Finding:
+    if content.size > _JSON_LIMIT_BYTES:
+        ends = content.read(64, content.size - 64).rstrip()[-1:] in (b"}", b"]")
         return Finding(ends, "" if ends else "does not end as JSON does")
-    text = _read(fd, size)
+    text = _read(content)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         one_per_line = getattr(error, "msg", "") == "Extra data" and _is_json(text.rstrip().rpartition(b"\n")[2])
         return Finding(one_per_line, "" if one_per_line else "is no JSON yet")
-    return Finding(True, document=_trimmed(document, size) if isinstance(document, dict) else {})
+    return Finding(True, document=_trimmed(document, content.size) if isinstance(document, dict) else {})
 
 
-def _read(fd: int, size: int) -> bytes:
-    content = bytearray()
-    while len(content) < size and (chunk := os.pread(fd, size - len(content), len(content))):
-        content += chunk
-    return bytes(content)
+def _read(content: Content) -> bytes:
+    found = bytearray()
+    while len(found) < content.size and (chunk := content.read(content.size - len(found), len(found))):
+        found += chunk
+    return bytes(found)
 
 
 def _is_json(text: bytes) -> bool:
@@ -165,7 +183,7 @@ def _trimmed(document: dict[str, Any], size: int) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key == "weight_map" or not isinstance(value, (list, dict))}
 
 
-_DOCUMENTS: Mapping[Structure, Callable[[int, int], Finding]] = {
+_DOCUMENTS: Mapping[Structure, Callable[[Content], Finding]] = {
     Structure.JSON: _json,
     Structure.TEXT: _text,
     Structure.DCP_METADATA: _dcp_metadata,

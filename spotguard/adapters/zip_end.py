@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import struct
+
+from spotguard.adapters.content import Content
 
 _END = b"PK\x05\x06"
 _END_BYTES = 22
@@ -17,30 +18,31 @@ _ENTRY = b"PK\x01\x02"
 LOCAL_HEADER = b"PK\x03\x04"
 
 
-def fault_in_zip(fd: int, size: int) -> str | None:
+def fault_in_zip(content: Content) -> str | None:
     """Why the end of the archive is not there, or None."""
+    size = content.size
     start = max(0, size - _END_BYTES - _LONGEST_COMMENT)
-    tail = os.pread(fd, size - start, start)
+    tail = content.read(size - start, start)
     at = len(tail)
     while (at := tail.rfind(_END, 0, at)) >= 0:
         if len(tail) - at >= _END_BYTES:
             entries, length, offset, comment = struct.unpack_from("<HIIH", tail, at + 10)
             if at + _END_BYTES + comment == len(tail):
-                return _fault_in_directory(fd, start + at, entries, length, offset)
+                return _fault_in_directory(content, start + at, entries, length, offset)
     return "has no zip end record: it is cut off, or still being written"
 
 
-def _fault_in_directory(fd: int, end: int, entries: int, length: int, offset: int) -> str | None:
+def _fault_in_directory(content: Content, end: int, entries: int, length: int, offset: int) -> str | None:
     if 0xFFFFFFFF in (length, offset) or entries == 0xFFFF:
-        locator = os.pread(fd, _LOCATOR_64_BYTES, max(0, end - _LOCATOR_64_BYTES))
+        locator = content.read(_LOCATOR_64_BYTES, max(0, end - _LOCATOR_64_BYTES))
         if locator.startswith(_LOCATOR_64) and len(locator) == _LOCATOR_64_BYTES:
             end = struct.unpack_from("<Q", locator, 8)[0]
-            record = os.pread(fd, _END_64_BYTES, end) if end < 1 << 62 else b""
+            record = content.read(_END_64_BYTES, end) if end < 1 << 62 else b""
             if not record.startswith(_END_64) or len(record) < _END_64_BYTES:
                 return "has no zip64 end record"
             entries, length, offset = struct.unpack_from("<QQQ", record, 32)
     if offset + length > end:
         return "has a zip directory that lies beyond its end"
-    if entries and _ENTRY not in (os.pread(fd, 4, offset), os.pread(fd, 4, end - length)):
+    if entries and _ENTRY not in (content.read(4, offset), content.read(4, end - length)):
         return "has no zip directory where its end record says"
     return None

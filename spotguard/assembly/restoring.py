@@ -44,6 +44,14 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """All that the run keeps in the bucket: every commit, loose files and records, but no noncurrent versions."""
+
+    objects: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class WayBack:
     """One open connection to a run, for the commands that bring back. All raise StoreError."""
 
@@ -97,6 +105,11 @@ class WayBack:
                     return Listed(key, None, str(error))
 
         return list(await asyncio.gather(*(read(key) for key in newest_first(list(newest.values())))))
+
+    async def stored(self) -> Stored:
+        """One request per 1,000 objects."""
+        sizes = [found.size for found in await self.store.list(self.keys.root)]
+        return Stored(len(sizes), sum(sizes))
 
     async def verify(self, name: str | None, progress: ProgressSink) -> VerifyOutcome:
         """See `Verifier.verify`."""

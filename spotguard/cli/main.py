@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "resume": "Restore, then become CMD, the command that trains on.",
     "list": "Show the committed checkpoints.",
     "verify": "Re-read all committed checkpoints, or NAME, and check every byte.",
+    "adopt": "Commit what another tool put into the prefix.",
     "bucket": "Set the bucket up, see what it lacks, or print the least IAM policy.",
     "status": "Ask the running daemon whether the run is safe.",
     "config": "Show the effective configuration and where each value came from.",

@@ -75,7 +75,7 @@ class Examination:
             checkpoint=local,
             complete_by=whole.by,
             companions=companions,
-            training_state=_training_state(companions, local.stage),
+            training_state=training_state_of(companions, local.stage),
             saved_at=whole_seconds(local.saved_ns, offset_seconds),
         )
 
@@ -119,7 +119,7 @@ def _belongs_to_a_newer_one(local: LocalCheckpoint, mtime_ns: int, others: tuple
     return any(other.name != local.name and local.saved_ns < other.saved_ns <= mtime_ns for other in others)
 
 
-def _training_state(companions: tuple[Companion, ...], stage: str) -> Mapping[str, object]:
+def training_state_of(companions: tuple[Companion, ...], stage: str) -> Mapping[str, object]:
     """The nearest training state: the stage's own, else the watch root's."""
     by_path = {companion.path: companion.content for companion in companions}
     for path in (f"{stage}/{STATE_FILE}" if stage else STATE_FILE, STATE_FILE):

@@ -10,44 +10,49 @@ import click
 from spotguard.cli.commands.restore import checked_stage
 from spotguard.cli.options import Invocation, configured
 from spotguard.cli.output import age, count, on_terminal, plain, size, write_json
+from spotguard.core.prices import AS_OF, REGION, readable_usd, usd_per_month
 
 if TYPE_CHECKING:
-    from spotguard.assembly.restoring import Listed
+    from spotguard.assembly.restoring import Listed, Stored
 
-_COLUMNS = ("NAME", "STEP", "GENERATION", "SAVED", "SIZE", "FILES", "HOST")
+_COLUMNS = ("NAME", "STEP", "GENERATION", "SAVED", "SIZE", "FILES", "HOST", "A MONTH")
 
 
 @click.command()
 @click.option("--stage", metavar="STAGE", help="Only checkpoints of this stage (the parent path of their names).")
 @configured(needs=["destination.url"])
 def command(invocation: Invocation, stage: str | None) -> None:
-    """Show the committed checkpoints, the newest first."""
+    """Show the committed checkpoints, the newest first, with their sizes and what they cost a month.
+
+    The costs are S3's list prices for storage in us-east-1, not your bill. In a pipe: tab-separated lines.
+    """
     from spotguard.assembly.restoring import way_back
     from spotguard.cli.interruptible import run_interruptible
 
-    async def work() -> list[Listed]:
+    async def work() -> tuple[list[Listed], Stored]:
         async with way_back(invocation.config) as back:
-            return await back.list(checked_stage(stage))
+            return await back.list(checked_stage(stage)), await back.stored()
 
-    found = run_interruptible(work())
+    found, stored = run_interruptible(work())
+    storage_class = invocation.config.destination.storage_class or "STANDARD"
     if invocation.json:
-        write_json({"url": invocation.config.destination.url, "checkpoints": [_document(one) for one in found]})
+        write_json(_documents(invocation.config.destination.url, found, stored, storage_class))
         return
     if not found:
         of_stage = f" of the stage {stage!r}" if stage is not None else ""
         click.echo(f"no committed checkpoint{of_stage} in {invocation.config.destination.url}", err=True)
         return
-    rows = [_row(one) for one in found]
-    _table(rows) if on_terminal() else _lines(rows)
+    rows = [_row(one, storage_class) for one in found]
+    _table(rows, _total(stored, storage_class)) if on_terminal() else _lines(rows)
     for one in found:
         if one.manifest is None:
             click.echo(f"spotguard: {plain(one.key.name)}: {plain(one.why_unreadable)}", err=True)
 
 
-def _row(one: Listed) -> tuple[str, ...]:
+def _row(one: Listed, storage_class: str) -> tuple[str, ...]:
     if one.manifest is None:
         saved = datetime.fromtimestamp(one.key.saved_at, UTC)
-        return (plain(one.key.name), "", str(one.key.generation), _when(saved), "", "", "unreadable")
+        return (plain(one.key.name), "", str(one.key.generation), _when(saved), "", "", "unreadable", "")
     manifest = one.manifest
     return (
         plain(manifest.name),
@@ -57,6 +62,7 @@ def _row(one: Listed) -> tuple[str, ...]:
         size(manifest.total_bytes),
         str(len(manifest.files)),
         plain(manifest.host.instance_id or manifest.host.hostname),
+        readable_usd(usd_per_month(manifest.total_bytes, storage_class)),
     )
 
 
@@ -70,20 +76,42 @@ def _lines(rows: list[tuple[str, ...]]) -> None:
         click.echo("\t".join(row))
 
 
-def _table(rows: list[tuple[str, ...]]) -> None:
+def _total(stored: Stored, storage_class: str) -> str:
+    cost = readable_usd(usd_per_month(stored.bytes, storage_class))
+    basis = f"{storage_class}, {REGION}, prices of {AS_OF.isoformat()}"
+    return f"all in the prefix: {count(stored.objects, 'object')}, {size(stored.bytes)}, {cost} a month ({basis})"
+
+
+def _table(rows: list[tuple[str, ...]], total: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", caption=count(len(rows), "checkpoint"), caption_justify="left")
+    table = Table(box=None, header_style="bold", caption=f"{count(len(rows), 'checkpoint')}; {total}", caption_justify="left")
     for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in ("STEP", "GENERATION", "SIZE", "FILES") else "left", no_wrap=column != "NAME")
+        table.add_column(
+            column, justify="right" if column in ("STEP", "GENERATION", "SIZE", "FILES", "A MONTH") else "left", no_wrap=column != "NAME"
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)
 
 
-def _document(one: Listed) -> dict[str, Any]:
+def _documents(url: str, found: list[Listed], stored: Stored, storage_class: str) -> dict[str, Any]:
+    return {
+        "url": url,
+        "checkpoints": [_document(one, storage_class) for one in found],
+        "stored": {"objects": stored.objects, "bytes": stored.bytes, "usd_per_month": _cents(stored.bytes, storage_class)},
+        "prices": {"storage_class": storage_class, "region": REGION, "as_of": AS_OF.isoformat()},
+    }
+
+
+def _cents(stored_bytes: int, storage_class: str) -> float | None:
+    cost = usd_per_month(stored_bytes, storage_class)
+    return None if cost is None else round(cost, 6)
+
+
+def _document(one: Listed, storage_class: str) -> dict[str, Any]:
     from spotguard.cli.restore_view import moment
 
     manifest = one.manifest
@@ -97,6 +125,7 @@ def _document(one: Listed) -> dict[str, Any]:
         "saved_at": moment(manifest.saved_at),
         "committed_at": moment(manifest.committed_at),
         "bytes": manifest.total_bytes,
+        "usd_per_month": _cents(manifest.total_bytes, storage_class),
         "files": len(manifest.files),
         "layout": manifest.layout,
         "reason": manifest.reason,
