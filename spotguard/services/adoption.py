@@ -14,7 +14,8 @@ from spotguard.core.checkpoint import LocalCheckpoint, LocalFile, Unfinished, Wh
 from spotguard.core.layouts.assess import assess, probes_for
 from spotguard.core.layouts.base import Circumstances
 from spotguard.core.layouts.identify import identify
-from spotguard.core.manifest import COMPANION_LIMIT_BYTES, Companion, Host
+from spotguard.core.layouts.learned import Predecessors
+from spotguard.core.manifest import COMPANION_LIMIT_BYTES, Companion, Host, Manifest
 from spotguard.core.run_keys import RunKeys
 from spotguard.core.structure import Finding, Probe
 from spotguard.ports.clock import Clock
@@ -24,7 +25,7 @@ from spotguard.services.adopted_loose import adopt_loose
 from spotguard.services.catalogue import Catalogue
 from spotguard.services.checkpoint_upload import SentFile
 from spotguard.services.commit import Capture, ForeignManifest, NotAsSent, check_uploads, create_manifest, draft
-from spotguard.services.examination import Predecessors, training_state_of
+from spotguard.services.examination import training_state_of
 from spotguard.services.object_sums import NotTheSame, ObjectSums
 from spotguard.services.recovery_errors import NothingToRestore
 from spotguard.services.uncommitted import named
@@ -107,7 +108,7 @@ class Adoption:
         listed = await catalogue.list_manifests()
         committed = {key.name for key in listed}
         for manifest in (await catalogue.last_commits(listed, committed & found.checkpoints.keys())).values():
-            self._predecessors.add_committed(manifest)
+            self._learn(manifest)
         adopted: list[Adopted] = []
         refused: list[tuple[str, str]] = []
         wanted = [checkpoint for checkpoint in found.in_order() if name in (None, checkpoint.name)]
@@ -162,7 +163,7 @@ class Adoption:
             raise _Half(f"{named(error.paths)} changed while it was being looked at: stop what writes here") from error
         except ForeignManifest as error:
             raise _Half("somebody else has just committed it") from error
-        self._predecessors.add_committed(manifest)
+        self._learn(manifest)
         read = sum(result.bytes_read for result in summed.values())
         return Adopted(checkpoint.name, len(checkpoint.files), checkpoint.total_bytes, read)
 
@@ -186,6 +187,10 @@ class Adoption:
             raise _Half(assessment.reason)
         return assessment
 
+    def _learn(self, manifest: Manifest) -> None:
+        saved_ns = int(manifest.saved_at.timestamp()) * 1_000_000_000
+        self._predecessors.add(manifest.name, manifest.layout, saved_ns, (file.path for file in manifest.files))
+
     async def _finding(self, probe: Probe, found: _Found) -> Finding:
         key, stored = self._object(probe.source, found)
         try:
@@ -200,6 +205,7 @@ class Adoption:
                 companions.append(Companion(path, await self._store.read(self._keys.absolute(path), max_bytes=COMPANION_LIMIT_BYTES)))
             except (ObjectMissing, StoreRejected):
                 continue
+        companions += [Companion(pointer.file.path, pointer.text.encode()) for pointer in checkpoint.pointers]
         return Capture(
             checkpoint=checkpoint,
             complete_by=whole.by,
