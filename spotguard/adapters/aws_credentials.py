@@ -1,4 +1,4 @@
-"""The AWS credentials of this process, for boto3 and for the CRT alike, and how they are read again when they went stale."""
+"""The AWS credentials of this process, for boto3 and for our own requests alike, and how they are read again when they went stale."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import boto3
 import botocore.session
-from awscrt.auth import AwsCredentials, AwsCredentialsProvider
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
 
 _REREAD_SECONDS = 5.0
@@ -49,14 +48,12 @@ class AwsIdentity:
             self.generation += 1
             return True
 
-    def crt_provider(self) -> AwsCredentialsProvider:
-        """Asks botocore at each signing, on a CRT thread: refreshed there when they are about to expire."""
-        return AwsCredentialsProvider.new_delegate(self._frozen)
+    def frozen(self) -> ReadOnlyCredentials:
+        """To sign one request with; botocore refreshes them here when they are about to expire, which may take a while: for a thread.
 
-    def _frozen(self) -> AwsCredentials:
+        Raises BotoCoreError."""
         credentials: Credentials | Any = self.session().get_credentials()
-        frozen = credentials.get_frozen_credentials()
-        return AwsCredentials(frozen.access_key, frozen.secret_key, frozen.token)
+        return credentials.get_frozen_credentials()
 
     def _new_session(self) -> boto3.session.Session:
         core = botocore.session.Session()

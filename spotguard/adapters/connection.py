@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from spotguard.adapters.crt import CrtPartTransfer
+from spotguard.adapters.http_transfer import HttpPartTransfer
 from spotguard.adapters.s3 import S3ObjectStore
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_copies import S3Copies
@@ -38,9 +38,9 @@ async def connect(settings: S3Settings, *, check: bool = True, stall_seconds: fl
     answer, and not for a plain denial, since a policy may bind ListBucket to a prefix: the first request tells. Without
     `check` nothing is asked, and the same errors come with the first request; so a daemon can start while all is down.
 
-    On leaving, connections are closed and the CRT's threads ended; requests must have ended before."""
+    On leaving, connections are closed and threads end; requests must have ended before."""
     access = S3Access(settings)
-    transfer = CrtPartTransfer(access, stall_seconds=stall_seconds)
+    transfer = HttpPartTransfer(access, stall_seconds=stall_seconds)
     try:
         if check:
             await _check(access)

@@ -27,13 +27,17 @@ class DaemonThreads:
 
     async def run(self, call: Callable[[], T]) -> T:
         """The call's result. Cancelled: a call that has not begun never will; one that has goes on unheard."""
+        return await self.start(call)
+
+    def start(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        """The same as a future of the running loop; cancelling it is cancelling the call."""
         promised: Future[T] = Future()
         self._jobs.put((promised, call))
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
             thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
-        return await asyncio.wrap_future(promised)
+        return asyncio.wrap_future(promised)
 
     def close(self) -> list[threading.Thread]:
         """Let every thread end after its present call; returns those still alive, which die with the process."""

@@ -1,7 +1,7 @@
 """How long a request that moves bytes may take before it counts as stalled.
 
-The CRT reads a part in one call and tells nothing until the answer: there is no progress to watch. It ends a connection by itself
-after 30 s without one byte, and tries once more. Here the whole request has a limit that follows what the link really does.
+A connection that moves nothing at all is ended after the stall limit (`wire_sending`). Beside that the whole request has a limit, which
+follows what the link really does: for one that trickles, or a body taken whole and never answered.
 """
 
 from __future__ import annotations

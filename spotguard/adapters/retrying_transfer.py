@@ -1,7 +1,7 @@
 """The one retry layer over the part transfer: the same port, each verb tried again as `insistence` says.
 
-An object that is in the way with our very bytes counts as ours: it was written by an attempt whose answer was lost (the CRT
-repeats requests by itself, too), or by an earlier life of this daemon.
+An object that is in the way with our very bytes counts as ours: it was written by an attempt whose answer was lost, or by
+an earlier life of this daemon.
 """
 
 from __future__ import annotations

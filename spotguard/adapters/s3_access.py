@@ -1,7 +1,7 @@
 """boto3's way to one bucket: finds the region, makes the clients when they are first needed, runs calls in threads.
 
 Nothing here needs the network before the first call. Every failure leaves as a port error; boto3 retries and follows
-redirects nowhere, because there is one retry layer and because the CRT would not follow.
+redirects nowhere, because there is one retry layer and because our own requests would not follow.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class S3Access:
             raise from_botocore(error, subject) from error
 
     async def route(self, subject: Subject) -> Route:
-        """Where the CRT must send requests. Raises port errors."""
+        """Where our own requests must go. Raises port errors."""
         opened = self._opened
         if opened and opened.route.generation == self.identity.generation:
             return opened.route

@@ -1,4 +1,4 @@
-"""What a failure of S3, botocore or the CRT means: one table from error codes and statuses to the port's errors.
+"""What a failure of S3 or botocore means: one table from error codes and statuses to the port's errors.
 
 Codes are S3's (API reference, `Error responses`) and those seen of Ceph, LocalStack and moto. A code wins over the status,
 since S3 answers some passing faults with 400 (RequestTimeout) and some lasting ones with 403 (InvalidObjectState).

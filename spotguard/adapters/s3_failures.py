@@ -1,11 +1,10 @@
-"""Exceptions of botocore and the CRT as port errors."""
+"""Exceptions of botocore and of the network as port errors."""
 
 from __future__ import annotations
 
-from awscrt.exceptions import AwsCrtError
 from botocore import exceptions as boto
 
-from spotguard.adapters.s3_errors import Refusal, Subject, error_of, refusal_of
+from spotguard.adapters.s3_errors import Refusal, Subject, error_of
 from spotguard.ports.object_store import StoreDenied, StoreError, StoreRejected, StoreUnavailable
 
 CREDENTIALS_FIX = "give this machine an instance role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws"
@@ -22,13 +21,6 @@ _NO_CREDENTIALS = (
     boto.InfiniteLoopConfigError,
 )
 _NETWORK = (boto.HTTPClientError, boto.ConnectionError, boto.EndpointConnectionError, boto.IncompleteReadError, boto.ResponseStreamingError)
-_RETRIED = {
-    "AWS_ERROR_S3_INTERNAL_ERROR": "InternalError",
-    "AWS_ERROR_S3_REQUEST_TIME_TOO_SKEWED": "RequestTimeTooSkewed",
-    "AWS_ERROR_S3_REQUEST_TIMEOUT": "RequestTimeout",
-    "AWS_ERROR_S3_SLOW_DOWN": "SlowDown",
-}
-"""Answers that the CRT tries again by itself and then reports without status and body."""
 _UNREACHABLE_FIX = "check the network, DNS, the VPC endpoint and proxies; it is tried again"
 
 
@@ -57,18 +49,9 @@ def _from_client_error(error: boto.ClientError, subject: Subject) -> StoreError:
     return error_of(Refusal(status, code, str(error.response.get("Error", {}).get("Message") or ""), region), subject)
 
 
-def from_crt(error: BaseException, subject: Subject) -> StoreError:
-    """For failures without an answer; those with one go through `refusal_of`."""
-    status, headers, body = (getattr(error, name, None) for name in ("status_code", "headers", "body"))
-    if status is not None:
-        lowered = {name.lower(): value for name, value in headers or ()}
-        return error_of(refusal_of(status, lowered, body or b""), subject)
-    name = error.name if isinstance(error, AwsCrtError) else type(error).__name__
-    reason = " ".join(str(getattr(error, "message", None) or error).split())[:300]
-    if name in _RETRIED:
-        return error_of(Refusal(None, _RETRIED[name], reason, None), subject)
-    if name.startswith("AWS_AUTH_") or "CREDENTIALS" in name:
-        return StoreDenied(f"{subject}: no usable AWS credentials ({name})", CREDENTIALS_FIX)
-    if name in ("AWS_ERROR_HTTP_INVALID_PATH", "AWS_ERROR_HTTP_INVALID_HEADER_VALUE", "AWS_ERROR_INVALID_ARGUMENT"):
-        return StoreRejected(f"{subject}: {name}: {reason}")
-    return StoreUnavailable(f"{subject}: no answer: {name}: {reason}", _UNREACHABLE_FIX)
+def from_wire(error: Exception, subject: Subject) -> StoreError:
+    """For failures without an answer, or with half of one."""
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable(f"{subject}: no answer within the stall limit", "nothing if it passes: it is tried again")
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return StoreUnavailable(f"{subject}: no answer: {reason}", _UNREACHABLE_FIX)

@@ -1,8 +1,8 @@
 """The kernel's own pacing for the connections to the store: smooth to the packet, free of CPU, changed in the middle of a request.
 
-`SO_MAX_PACING_RATE` (socket(7)) has TCP space its segments out; Linux since 4.13 does so without a queueing discipline. The CRT reads a
-body in one piece and gives no handle to its sockets, so they are found among the process's descriptors by the port of their peer. What else
-talks to that port only asks small things, which pacing does not delay.
+`SO_MAX_PACING_RATE` (socket(7)) has TCP space its segments out; Linux since 4.13 does so without a queueing discipline. The
+connections are found among the process's descriptors by the port of their peer. What else talks to that port only asks small things, which
+pacing does not delay.
 """
 
 from __future__ import annotations

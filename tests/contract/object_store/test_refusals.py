@@ -181,7 +181,7 @@ async def test_a_cancelled_request_has_ended_when_the_cancellation_is_told(aws_e
 
 
 async def test_two_stores_on_one_host_are_not_mixed_up(aws_environment: None, fd: int) -> None:
-    """The CRT's endpoint cache knows hosts and not ports."""
+    """Connections are kept by host and port."""
     one, two = Reply(200, b"", {"etag": '"one"'}), Reply(200, b"", {"etag": '"two"'})
     async with (
         serving(one) as first,

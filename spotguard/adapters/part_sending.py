@@ -8,18 +8,16 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from awscrt.s3 import S3Client
-
-from spotguard.adapters.crt_body import FileBody
-from spotguard.adapters.crt_client import CrtClient
-from spotguard.adapters.crt_requests import Answer, CrtRequest, perform
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
-from spotguard.adapters.s3_failures import from_crt
+from spotguard.adapters.s3_failures import from_wire
 from spotguard.adapters.slice_sums import sums_of
 from spotguard.adapters.socket_pacing import SocketPacing
+from spotguard.adapters.store_wire import StoreWire
 from spotguard.adapters.upload_cap import UploadCap
+from spotguard.adapters.wire_body import FileBody
+from spotguard.adapters.wire_exchange import Answer
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.object_store import ChecksumRefused, StoreError, StoreUnavailable
 from spotguard.ports.part_transfer import Slice
@@ -30,9 +28,8 @@ _CAPPED_SLACK = 2.0
 
 
 class Target(NamedTuple):
-    """Which request: `operation` is S3's name for it, `query` without its question mark."""
+    """Which request; `query` without its question mark."""
 
-    operation: str
     key: str
     subject: Subject
     headers: Mapping[str, str]
@@ -49,18 +46,18 @@ class BodySender:
 
     Then the MD5 is computed before, which reads the slice twice, and the store checks that. AWS always takes trailers."""
 
-    def __init__(self, access: S3Access, crt: CrtClient, stall_seconds: float) -> None:
-        self._access, self._crt = access, crt
+    def __init__(self, access: S3Access, wire: StoreWire, stall_seconds: float) -> None:
+        self._access, self._wire = access, wire
         self._patience = Patience(stall_seconds)
         self._trailers = True
         self._trailers_proven = False
-        self.cap = UploadCap(SocketPacing(lambda: crt.port))
+        self.cap = UploadCap(SocketPacing(lambda: wire.port))
 
     async def send(self, target: Target, body: Slice) -> Sent:
         """Raises port errors, FileShrank, OSError of reading the file."""
         with_trailer = self._trailers and body.size > 0
         answer, source = await self._attempt(target, body, with_trailer=with_trailer)
-        if with_trailer and self._crt.custom_endpoint and _trailer_refused(answer):
+        if with_trailer and self._wire.custom_endpoint and _trailer_refused(answer):
             self._trailers = False
             answer, source = await self._attempt(target, body, with_trailer=False)
         self._raise_failure(answer, source, target.subject)
@@ -72,37 +69,33 @@ class BodySender:
         return Sent(answer.headers["etag"].strip('"'), source.crc64nvme)
 
     async def _attempt(self, target: Target, body: Slice, *, with_trailer: bool) -> tuple[Answer, FileBody]:
-        client = await self._crt.ready(target.subject)
-        headers = {"host": self._crt.host, "content-length": str(body.size), **target.headers}
+        await self._wire.ready(target.subject)
+        source = FileBody(body, framed=with_trailer)
+        headers = {"host": self._wire.host, "content-length": str(source.content_length), **target.headers}
         if not body.size:
             headers[_CRC_HEADER] = encode_crc64(0)
         elif with_trailer:
+            headers["content-encoding"] = "aws-chunked"
+            headers["x-amz-decoded-content-length"] = str(body.size)
+            headers["x-amz-trailer"] = _CRC_HEADER
             headers["x-amz-sdk-checksum-algorithm"] = "CRC64NVME"  # as the SDKs send beside the trailer; moto keeps no sum without
         else:
             headers["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
-        source = FileBody(body)
-        request = CrtRequest(
-            target.operation,
-            "PUT",
-            self._crt.path(target.key, target.query),
-            headers,
-            stream=source if body.size else None,
-            trailer=with_trailer,
-        )
+        path = self._wire.path(target.key, target.query)
         async with self.cap.body(body.size):
-            return await self._perform(client, request, source, target.subject, body.size), source
+            return await self._timed(path, headers, target.subject, source, body.size, with_trailer=with_trailer), source
 
-    async def _perform(self, client: S3Client, request: CrtRequest, source: FileBody, subject: Subject, size: int) -> Answer:
+    async def _timed(
+        self, path: str, headers: Mapping[str, str], subject: Subject, source: FileBody, size: int, *, with_trailer: bool
+    ) -> Answer:
         began, capped = asyncio.get_running_loop().time(), self.cap.holds
         limit = self._patience.seconds(size) + _CAPPED_SLACK * self.cap.seconds(size)
         try:
-            answer = await perform(client, request, subject, limit)
+            answer = await self._wire.perform("PUT", path, headers, subject, limit, body=source, trailer=with_trailer)
         except StoreUnavailable:
             self._patience.gave_up()
             raise
-        finally:
-            source.abandoned = True
-        if answer.error is None and not capped:  # what the cap allows tells nothing of the link
+        if answer.error is None and not answer.is_refusal and not capped:  # what the cap allows tells nothing of the link
             self._patience.succeeded(size, asyncio.get_running_loop().time() - began)
         return answer
 
@@ -110,11 +103,11 @@ class BodySender:
         if source.failure is not None:
             raise source.failure
         if answer.error is not None:
-            if answer.status is None:
-                raise from_crt(answer.error, subject) from answer.error
+            raise from_wire(answer.error, subject) from answer.error
+        if answer.is_refusal:
             refusal = refusal_of(answer.status, answer.headers, answer.body)
             self._access.note_refusal(refusal.code)
-            raise error_of(refusal, subject) from answer.error
+            raise error_of(refusal, subject)
         if answer.status != 200 or not answer.headers.get("etag"):
             raise StoreUnavailable(f"{subject}: HTTP {answer.status} without an ETag is no success", "check what stands between us and S3")
 
@@ -143,6 +136,6 @@ class BodySender:
 
 
 def _trailer_refused(answer: Answer) -> bool:
-    return answer.error is not None and (
+    return answer.is_refusal and (
         answer.status in (411, 501) or refusal_of(answer.status, answer.headers, answer.body).code in TRAILER_REFUSED
     )

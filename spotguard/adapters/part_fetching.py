@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from awscrt.s3 import S3Client
-
-from spotguard.adapters.crt_body import FileSink
-from spotguard.adapters.crt_client import PIECE_BYTES, CrtClient
-from spotguard.adapters.crt_requests import Answer, CrtRequest, perform
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import Subject, error_of, refusal_of
-from spotguard.adapters.s3_failures import from_crt
+from spotguard.adapters.s3_failures import from_wire
 from spotguard.adapters.s3_multipart import combine
+from spotguard.adapters.store_wire import StoreWire
 from spotguard.adapters.together import run_together
+from spotguard.adapters.wire_body import FileSink
+from spotguard.adapters.wire_exchange import Answer
 from spotguard.ports.object_store import ObjectExists, StoreError, StoreRejected, StoreUnavailable
 from spotguard.ports.part_transfer import Progress, Slice
+
+_PIECE_BYTES = 16 << 20
+"""What one GET asks for: a break in the middle costs no more than this."""
 
 
 class PieceFetcher:
     """At most `connections` pieces under way over all fetches together, so that memory is bounded whatever is asked for."""
 
-    def __init__(self, access: S3Access, crt: CrtClient, stall_seconds: float) -> None:
-        self._access, self._crt = access, crt
+    def __init__(self, access: S3Access, wire: StoreWire, stall_seconds: float) -> None:
+        self._access, self._wire = access, wire
         self._patience = Patience(stall_seconds)
         self._room = asyncio.Semaphore(access.settings.connections)
 
@@ -33,35 +35,32 @@ class PieceFetcher:
             await self._access.call("head_object", self._access.subject("read", key), {"Key": key}, proof="ETag")
             return 0
         end = into.offset + into.size
-        pieces = [Slice(into.fd, at, min(PIECE_BYTES, end - at)) for at in range(into.offset, end, PIECE_BYTES)]
+        pieces = [Slice(into.fd, at, min(_PIECE_BYTES, end - at)) for at in range(into.offset, end, _PIECE_BYTES)]
         sums = await run_together(self._fetch_piece(key, piece, etag, progress) for piece in pieces)
         return combine([(crc, piece.size) for crc, piece in zip(sums, pieces, strict=True)])
 
     async def _fetch_piece(self, key: str, piece: Slice, etag: str | None, progress: Progress | None) -> int:
         subject = self._access.subject("read", key)
         async with self._room:
-            client = await self._crt.ready(subject)
-            headers = {"host": self._crt.host, "range": f"bytes={piece.offset}-{piece.offset + piece.size - 1}"}
+            await self._wire.ready(subject)
+            headers = {"host": self._wire.host, "range": f"bytes={piece.offset}-{piece.offset + piece.size - 1}"}
             if etag:
                 headers["if-match"] = f'"{etag}"'
             sink = FileSink(piece)
-            request = CrtRequest("GetObject", "GET", self._crt.path(key), headers, on_body=sink.write)
-            answer = await self._timed(client, request, subject, sink, piece.size)
+            answer = await self._timed(self._wire.path(key), headers, subject, sink, piece.size)
         self._raise_failure(answer, sink, piece, subject, etag)
         if progress:
             progress(piece.size)
         return sink.crc64nvme
 
-    async def _timed(self, client: S3Client, request: CrtRequest, subject: Subject, sink: FileSink, size: int) -> Answer:
+    async def _timed(self, path: str, headers: Mapping[str, str], subject: Subject, sink: FileSink, size: int) -> Answer:
         began = asyncio.get_running_loop().time()
         try:
-            answer = await perform(client, request, subject, self._patience.seconds(size))
+            answer = await self._wire.perform("GET", path, headers, subject, self._patience.seconds(size), sink=sink)
         except StoreUnavailable:
             self._patience.gave_up()
             raise
-        finally:
-            sink.abandoned = True
-        if answer.error is None:
+        if answer.error is None and not answer.is_refusal:
             self._patience.succeeded(size, asyncio.get_running_loop().time() - began)
         return answer
 
@@ -71,9 +70,9 @@ class PieceFetcher:
         if sink.failure is not None:
             raise StoreRejected(f"{subject}: {sink.failure}", "check that the store supports ranged reads") from sink.failure
         if answer.error is not None:
-            if answer.status is None or 200 <= answer.status < 300:
-                raise from_crt(answer.error, subject) from answer.error
-            raise self._refusal(answer, subject, etag) from answer.error
+            raise from_wire(answer.error, subject) from answer.error
+        if answer.is_refusal:
+            raise self._refusal(answer, subject, etag)
         if answer.status not in (200, 206):
             raise StoreUnavailable(f"{subject}: HTTP {answer.status} is no success")
         told = answer.headers.get("content-range", f"bytes {piece.offset}-")

@@ -1,20 +1,20 @@
-"""The part-transfer port: bytes by the CRT's S3 client, one request per part; the rest of a multipart upload by boto3."""
+"""The part-transfer port: bytes by our own HTTP exchange, one request per part; the rest of a multipart upload by boto3."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from spotguard.adapters.crt_client import CrtClient
-from spotguard.adapters.crt_fetching import PieceFetcher
-from spotguard.adapters.crt_sending import BodySender, Target
+from spotguard.adapters.part_fetching import PieceFetcher
+from spotguard.adapters.part_sending import BodySender, Target
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_multipart import MultipartUploads, combine
+from spotguard.adapters.store_wire import StoreWire
 from spotguard.ports.object_store import ObjectMissing, UploadMissing
 from spotguard.ports.part_transfer import ListedPart, Progress, SentObject, SentPart, Slice, Upload
 
 
-class CrtPartTransfer:
+class HttpPartTransfer:
     """One attempt per verb; retries are `RetryingTransfer`'s. Beside the port's errors, OSError of the local file comes through.
 
     `stall_seconds`: how long the store may take beyond what moving the bytes takes. `progress` is told a whole part at once, when
@@ -23,10 +23,10 @@ class CrtPartTransfer:
     def __init__(self, access: S3Access, *, stall_seconds: float = 20.0) -> None:
         self._settings = access.settings
         self._subject = access.subject
-        self._crt = CrtClient(access)
+        self._wire = StoreWire(access, stall_seconds)
         self._uploads = MultipartUploads(access)
-        self._sender = BodySender(access, self._crt, stall_seconds)
-        self._fetcher = PieceFetcher(access, self._crt, stall_seconds)
+        self._sender = BodySender(access, self._wire, stall_seconds)
+        self._fetcher = PieceFetcher(access, self._wire, stall_seconds)
 
     async def put(
         self, key: str, body: Slice, *, only_new: bool, metadata: Mapping[str, str], progress: Progress | None = None
@@ -34,7 +34,7 @@ class CrtPartTransfer:
         headers = {f"x-amz-meta-{name.lower()}": value for name, value in metadata.items()} | self._settings.creation_headers()
         if only_new:
             headers["if-none-match"] = "*"
-        sent = await self._sender.send(Target("PutObject", key, self._subject("write", key), headers), body)
+        sent = await self._sender.send(Target(key, self._subject("write", key), headers), body)
         if progress:
             progress(body.size)
         return SentObject(key, body.size, sent.etag, sent.crc64nvme)
@@ -46,7 +46,7 @@ class CrtPartTransfer:
         subject = self._subject(f"write part {number} of", upload.key)
         query = f"partNumber={number}&uploadId={quote(upload.upload_id, safe='-_.~')}"
         try:
-            sent = await self._sender.send(Target("UploadPart", upload.key, subject, {}, query), body)
+            sent = await self._sender.send(Target(upload.key, subject, {}, query), body)
         except ObjectMissing as error:
             raise UploadMissing(f"{subject}: the upload is not open any more") from error
         if progress:
@@ -75,6 +75,6 @@ class CrtPartTransfer:
         self._sender.cap.set_rate(bytes_per_second)
 
     async def close(self) -> None:
-        """End the CRT's threads; every verb must have ended before. Not part of the port."""
+        """Let threads and connections end; every verb must have ended before. Not part of the port."""
         await self._sender.cap.close()
-        await self._crt.close()
+        await self._wire.close()

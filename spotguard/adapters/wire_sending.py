@@ -1,0 +1,80 @@
+"""Sends a body while it watches for an answer: a store may refuse early, stop reading and keep the connection open."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import select
+import socket
+import ssl
+from typing import Any
+
+_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class AnsweredEarly(Exception):
+    """The store has answered before it had all of the body; `response` is ready to be read."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
+class Sender:
+    """Gives pieces of a body to a connected socket."""
+
+    def __init__(self, link: socket.socket, method: str) -> None:
+        self._link = link
+        self._method = method
+        self._poll = select.poll()
+        self._poll.register(link, select.POLLIN | select.POLLOUT)
+        self._stall_ms = None if (timeout := link.gettimeout()) is None else timeout * 1000
+
+    def send(self, piece: memoryview) -> None:
+        """Raises AnsweredEarly, TimeoutError when the socket takes nothing for as long as its timeout, OSError."""
+        while piece:
+            ready = self._poll.poll(self._stall_ms)
+            if not ready:
+                raise TimeoutError("the store takes nothing")
+            if ready[0][1] & select.POLLIN:
+                self._look()
+            if ready[0][1] & ~select.POLLIN:  # there is room, or an error that sending will name
+                piece = piece[self._link.send(piece) :]
+
+    def _look(self) -> None:
+        """Take what has arrived. Under TLS it may be no answer but the protocol's own."""
+        timeout = self._link.gettimeout()
+        self._link.settimeout(0)
+        try:
+            arrived = self._link.recv(1 << 16)
+        except _NOTHING_YET:
+            return
+        finally:
+            self._link.settimeout(timeout)
+        if not arrived:
+            raise ConnectionResetError("the store closed the connection")
+        response = http.client.HTTPResponse(_Resumed(arrived, self._link), method=self._method)  # type: ignore[arg-type] # it asks for no more
+        response.begin()
+        raise AnsweredEarly(response)
+
+
+class _Resumed(io.RawIOBase):
+    """A socket of which something was read already, as far as HTTPResponse needs one."""
+
+    def __init__(self, arrived: bytes, link: socket.socket) -> None:
+        self._arrived = arrived
+        self._link = link
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._arrived:
+            return self._link.recv_into(buffer)
+        count = min(len(buffer), len(self._arrived))
+        buffer[:count] = self._arrived[:count]
+        self._arrived = self._arrived[count:]
+        return count

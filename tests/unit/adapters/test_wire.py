@@ -1,0 +1,225 @@
+"""One request over a connection: what arrives, how it ends early, and what is kept for the next one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from awscrt.checksums import crc64nvme
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+
+from spotguard.adapters.wire_body import PIECE_BYTES, FileBody, FileSink
+from spotguard.adapters.wire_connections import Connections, Place
+from spotguard.adapters.wire_exchange import Exchange, WireRequest
+from spotguard.adapters.wire_signing import sign
+from spotguard.ports.part_transfer import FileShrank, Slice
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n"
+Story = Callable[[socket.socket], None]
+
+
+def everything(link: socket.socket) -> None:
+    """Hear until the other side ends."""
+    while link.recv(1 << 20):
+        continue
+
+
+@contextmanager
+def listening(*stories: Story) -> Iterator[Place]:
+    """Plays one story per connection, in order."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for story in stories:
+                link, _ = server.accept()
+                with link:
+                    story(link)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield Place("127.0.0.1", server.getsockname()[1], None)
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def head_of(link: socket.socket) -> tuple[bytes, bytes]:
+    """A request's head, and what came with it of its body."""
+    heard = b""
+    while b"\r\n\r\n" not in heard:
+        heard += link.recv(65536)
+    head, _, rest = heard.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def whole(link: socket.socket) -> bytes:
+    """A request's body."""
+    head, body = head_of(link)
+    length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    while len(body) < length:
+        body += link.recv(1 << 20)
+    return body
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    os.write(fd, os.urandom(3 * PIECE_BYTES + 77))
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def connections() -> Iterator[Connections]:
+    kept = Connections(5.0)
+    yield kept
+    kept.close()
+
+
+def put(connections: Connections, place: Place, body: FileBody) -> Exchange:
+    headers = {"host": place.host, "content-length": str(body.content_length)}
+    return Exchange(connections, place, lambda: WireRequest("PUT", "/b/k", headers, body=body))
+
+
+def get(connections: Connections, place: Place, sink: FileSink) -> Exchange:
+    return Exchange(connections, place, lambda: WireRequest("GET", "/b/k", {"host": place.host}, sink=sink))
+
+
+def test_a_framed_body_is_one_chunk_with_the_sum_of_exactly_the_bytes_sent(connections: Connections, file: int) -> None:
+    heard: list[bytes] = []
+
+    def story(link: socket.socket) -> None:
+        heard.append(whole(link))
+        link.sendall(OK)
+
+    size = 3 * PIECE_BYTES
+    body = FileBody(Slice(file, 77, size), framed=True)
+    with listening(story) as place:
+        answer = put(connections, place, body).run()
+    content = os.pread(file, size, 77)
+    assert (answer.status, answer.headers["etag"], answer.error) == (200, "x", None)
+    assert body.crc64nvme == crc64nvme(content)
+    head, _, rest = heard[0].partition(b"\r\n")
+    assert int(head, 16) == size
+    assert rest[:size] == content
+    assert rest[size:].startswith(b"\r\n0\r\nx-amz-checksum-crc64nvme:")
+
+
+def test_a_file_that_ends_early_fails_the_request_and_not_the_process(connections: Connections, file: int) -> None:
+    body = FileBody(Slice(file, 0, 4 * PIECE_BYTES), framed=False)
+    with listening(everything) as place:
+        answer = put(connections, place, body).run()
+    assert isinstance(body.failure, FileShrank)
+    assert answer.error is body.failure
+
+
+def test_an_early_refusal_is_heard_though_the_store_stops_reading_and_stays(connections: Connections, file: int) -> None:
+    release = threading.Event()
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 8\r\n\r\nNoSuchUp")
+        release.wait(10)
+
+    os.ftruncate(file, 64 << 20)
+    with listening(story) as place:
+        answer = put(connections, place, FileBody(Slice(file, 0, 64 << 20), framed=True)).run()
+        release.set()
+    assert (answer.status, answer.body, answer.error) == (404, b"NoSuchUp", None)
+
+
+def test_a_success_before_the_body_was_sent_is_none(connections: Connections, file: int) -> None:
+    release = threading.Event()
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(OK)
+        release.wait(10)
+
+    os.ftruncate(file, 64 << 20)
+    with listening(story) as place:
+        answer = put(connections, place, FileBody(Slice(file, 0, 64 << 20), framed=True)).run()
+        release.set()
+    assert answer.error is not None
+
+
+def test_a_connection_is_used_again_and_one_that_was_closed_while_idle_costs_nothing(connections: Connections, file: int) -> None:
+    def twice(link: socket.socket) -> None:
+        for _ in range(2):
+            whole(link)
+            link.sendall(OK)
+
+    def once(link: socket.socket) -> None:
+        whole(link)
+        link.sendall(OK)
+
+    with listening(twice, once) as place:
+        answers = [put(connections, place, FileBody(Slice(file, 0, 100), framed=False)).run() for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 200]
+
+
+def test_breaking_off_ends_a_request_that_nobody_answers(connections: Connections, file: int) -> None:
+    heard, ended = threading.Event(), threading.Event()
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        heard.set()
+        ended.wait(10)
+
+    answers = []
+    with listening(story) as place:
+        exchange = get(connections, place, FileSink(Slice(file, 0, 100)))
+        thread = threading.Thread(target=lambda: answers.append(exchange.run()))
+        thread.start()
+        assert heard.wait(5)
+        assert exchange.break_off()
+        thread.join(5)
+        ended.set()
+    assert answers[0].error is not None
+    assert not exchange.break_off()
+
+
+def test_a_request_broken_off_before_it_began_touches_no_file(connections: Connections, file: int) -> None:
+    with listening(lambda link: None) as place:
+        body = FileBody(Slice(file, 0, 100), framed=False)
+        exchange = put(connections, place, body)
+        assert not exchange.break_off()
+        assert exchange.run().error is not None
+    assert body.crc64nvme == 0
+
+
+def test_an_answer_longer_than_asked_for_writes_nothing_beyond(connections: Connections, file: int) -> None:
+    before = os.pread(file, 100, 200)
+    with listening(lambda link: (head_of(link), link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: 500\r\n\r\n" + bytes(500)))[1]) as place:
+        sink = FileSink(Slice(file, 0, 200))
+        answer = get(connections, place, sink).run()
+    assert answer.error is not None
+    assert isinstance(sink.failure, ValueError)
+    assert os.pread(file, 100, 200) == before
+
+
+def test_a_body_cut_short_is_seen_by_its_length(connections: Connections, file: int) -> None:
+    with listening(lambda link: (head_of(link), link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: 500\r\n\r\n" + bytes(300)))[1]) as place:
+        sink = FileSink(Slice(file, 0, 500))
+        answer = get(connections, place, sink).run()
+    assert sink.received == 300 or answer.error is not None
+
+
+@pytest.mark.parametrize("payload", ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"])
+def test_signatures_are_those_of_botocore(payload: str) -> None:
+    credentials = ReadOnlyCredentials("key", "secret", "token")
+    url, headers = "https://b.s3.amazonaws.com/k%20%40?partNumber=1&uploadId=u", {"host": "b.s3.amazonaws.com", "x-amz-meta-a": "b"}
+    signed = sign("PUT", url, headers, credentials=credentials, region="eu-west-1", payload=payload)
+    request = AWSRequest("PUT", url, headers=headers | {"X-Amz-Content-SHA256": payload, "X-Amz-Security-Token": "token"})
+    request.context["timestamp"] = signed["X-Amz-Date"]
+    theirs = S3SigV4Auth(credentials, "s3", "eu-west-1")
+    request.headers["X-Amz-Date"] = signed["X-Amz-Date"]
+    canonical = theirs.canonical_request(request)
+    assert signed["Authorization"].endswith(theirs.signature(theirs.string_to_sign(request, canonical), request))
+    assert signed["X-Amz-Security-Token"] == "token"
