@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import io
 import select
 import socket
 import ssl
+import sys
+import termios
 from typing import Any
 
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -40,6 +43,21 @@ class Sender:
                 self._look()
             if ready[0][1] & ~select.POLLIN:  # there is room, or an error that sending will name
                 piece = piece[self._link.send(piece) :]
+
+    def await_answer(self) -> None:
+        """Wait until an answer begins: as long as the body still leaves the kernel's buffer, and a timeout longer. Raises TimeoutError."""
+        watch = select.poll()
+        watch.register(self._link, select.POLLIN)
+        left = self._unsent()
+        while not watch.poll(self._stall_ms):
+            before, left = left, self._unsent()
+            if left >= before:
+                raise TimeoutError("the store does not answer")
+
+    def _unsent(self) -> int:
+        """Bytes that the kernel has and the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
+        answer = fcntl.ioctl(self._link.fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
 
     def _look(self) -> None:
         """Take what has arrived. Under TLS it may be no answer but the protocol's own."""

@@ -185,6 +185,27 @@ def test_breaking_off_ends_a_request_that_nobody_answers(connections: Connection
     assert not exchange.break_off()
 
 
+def test_a_body_that_still_drains_is_waited_for_longer_than_a_stall(file: int) -> None:
+    """A slow link empties the kernel's buffer long after the last byte was given to it."""
+
+    def slowly(link: socket.socket) -> None:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        head, body = head_of(link)
+        heard, length = len(body), int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        while heard < length:
+            heard += len(link.recv(60_000))
+            pause.wait(0.06)
+        link.sendall(OK)
+
+    pause = threading.Event()
+    os.ftruncate(file, 1 << 20)
+    connections = Connections(0.4)
+    with listening(slowly) as place:
+        answer = put(connections, place, FileBody(Slice(file, 0, 1 << 20), framed=False)).run()
+    connections.close()
+    assert (answer.status, answer.error) == (200, None)
+
+
 def test_a_request_broken_off_before_it_began_touches_no_file(connections: Connections, file: int) -> None:
     with listening(lambda link: None) as place:
         body = FileBody(Slice(file, 0, 100), framed=False)
