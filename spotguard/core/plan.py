@@ -7,14 +7,15 @@ Why no checkpoint is lost by it:
 * A checkpoint is given up (`superseded`) only when a newer one of its stage is whole, and never the oldest or the newest of the
   uncommitted ones, nor one whose upload has begun. So when a stage goes quiet, everything the plan still names gets sent, and the newest
   whole checkpoint of a stage is always among it.
-* In a drain the newest that still fits goes first, because a restore takes the newest. One that does not fit is named but stays in the
-  order, last: estimates are often wrong, and a link that is free costs nothing.
+* In a drain the newest that still fits goes first, because a restore takes the newest; only what is all but sent is finished before it,
+  where both fit. One that does not fit is named but stays in the order, last: estimates are often wrong, and a link that is free costs
+  nothing.
 * An older one is given up in a drain as soon as a newer one of its stage is committed: it could not be what a restore takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -23,6 +24,10 @@ from spotguard.core.checkpoint import Order
 
 COMMIT_SECONDS = 1.0
 """Allowed for the requests after the last byte: complete, list, manifest."""
+_SLACK_UNDER_WAY = 1.1
+"""What is under way keeps the link until it misses by a tenth: an estimate near the limit would else turn the link over again and
+again, and each time what is in flight is lost."""
+_ALMOST_DONE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class World:
     bytes_per_second: float | None = None
     """Measured throughput; None when nothing was measured yet."""
     keep_all: bool = False
-    """True for a single pass (`sync`), which gives nothing up."""
+    """True for a single pass (`sync`) and a rehearsal, which give nothing up."""
 
 
 class GivenUpName(NamedTuple):
@@ -86,46 +91,44 @@ def _middle_ones(newest_first: Sequence[Pending]) -> Iterable[GivenUpName]:
 
 
 def _triage(newest_first: Sequence[Pending], world: World, seconds_left: float) -> Plan:
-    committed = dict(world.newest_committed)
-    superseded = tuple(
-        GivenUpName(p.name, "a newer one of its stage is committed")
-        for p in newest_first
-        if p.stage in committed and committed[p.stage] > p.order
-    )
+    superseded = () if world.keep_all else tuple(_overtaken(newest_first, dict(world.newest_committed)))
     gone = {given_up.name for given_up in superseded}
     left = [p for p in newest_first if p.name not in gone]
     rate = world.bytes_per_second
     if not rate:
         return Plan(tuple(p.name for p in left), superseded)
     fitting: list[Pending] = []
-    misfits: list[Pending] = []
+    misfits: list[GivenUpName] = []
     needed = 0.0
     for p in left:
         seconds = p.bytes_left / rate + COMMIT_SECONDS
-        if needed + seconds <= seconds_left:
+        slack = _SLACK_UNDER_WAY if p.begun else 1.0
+        if needed + seconds <= seconds_left * slack:
             fitting.append(p)
             needed += seconds
         else:
-            misfits.append(p)
-    return Plan(
-        tuple(p.name for p in [*_almost_done_first(fitting), *misfits]),
-        superseded,
-        tuple(
-            GivenUpName(p.name, f"needs {p.bytes_left / rate + COMMIT_SECONDS:.0f} s of the {max(0.0, seconds_left):.0f} s left")
-            for p in misfits
-        ),
-    )
+            after = "" if seconds > seconds_left else f" after {fitting[0].name}"
+            misfits.append(GivenUpName(p.name, f"needs {seconds:.0f} s{after} of the {max(0.0, seconds_left):.0f} s left"))
+    order = [*(p.name for p in _almost_done_first(fitting)), *(misfit.name for misfit in misfits)]
+    return Plan(tuple(order), superseded, tuple(misfits))
+
+
+def _overtaken(newest_first: Sequence[Pending], committed: Mapping[str, Order]) -> Iterable[GivenUpName]:
+    for p in newest_first:
+        if p.stage in committed and committed[p.stage] > p.order:
+            yield GivenUpName(p.name, "a newer one of its stage is committed")
 
 
 def _almost_done_first(fitting: list[Pending]) -> list[Pending]:
-    """All of these fit, one after the other; one that has begun and needs no tenth of the newest one's bytes goes before it."""
+    """All of these fit, one after the other; what is under way and needs no tenth of the newest one's bytes goes before it: little time
+    buys something to fall back on."""
     if not fitting:
         return fitting
     newest = fitting[0]
-    quick = [p for p in fitting[1:] if p.begun and p.stage != newest.stage and p.bytes_left * 10 <= newest.bytes_left]
+    spare = newest.bytes_left / _ALMOST_DONE
+    quick: list[Pending] = []
+    for p in sorted((p for p in fitting[1:] if p.begun), key=lambda p: p.bytes_left):
+        if p.bytes_left <= spare:
+            quick.append(p)
+            spare -= p.bytes_left
     return [*quick, newest, *(p for p in fitting[1:] if p not in quick)]
-
-
-def seconds_to_send(size: int, bytes_per_second: float | None) -> float | None:
-    """How long these bytes take at the measured rate; None when nothing was measured."""
-    return None if not bytes_per_second else size / bytes_per_second

@@ -121,8 +121,7 @@ class PartEngine:
 
     async def _send_whole(self, errand: Errand, progress: Progress | None) -> SentObject:
         async with self._slots.slot(errand.size, errand.rank):
-            self._throughput.began()
-            try:
+            with self._throughput.sending(errand.size):
                 sent = await self._transfer.put(
                     errand.key,
                     Slice(errand.held.fd, 0, errand.size),
@@ -130,8 +129,6 @@ class PartEngine:
                     metadata=errand.metadata,
                     progress=self._counted(progress),
                 )
-            finally:
-                self._throughput.ended()
         self._refuse_change(errand)
         return sent
 
@@ -203,13 +200,10 @@ class PartEngine:
         async with self._slots.slot(part.size, errand.rank):
             if not turn.done():
                 turn.set_result(None)
-            self._throughput.began()
-            try:
+            with self._throughput.sending(part.size):
                 body = Slice(errand.held.fd, part.offset, part.size)
                 sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))
-                begun.parts[part.number] = sent
-            finally:
-                self._throughput.ended()
+            begun.parts[part.number] = sent
         self._refuse_change(errand)
 
     def _refuse_change(self, errand: Errand) -> None:

@@ -1,15 +1,17 @@
-"""How fast bytes leave: measured over the time in which something was being sent."""
+"""How fast bytes leave now, and how fast they would leave if nothing held them back."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from spotguard.ports.clock import Clock
+from spotguard.services.link_estimate import LinkEstimate
 
 WINDOW_SECONDS = 10.0
-_LEAST_BYTES = 1 << 20
-_LEAST_SECONDS = 0.2
+_BOUND_BY_CAP = 0.8
+"""From this share of the cap on it was the cap that was measured, not the link."""
 
 
 class Throughput:
@@ -18,30 +20,37 @@ class Throughput:
         self.retries_total = retries_total
         self._clock = clock
         self._recent: deque[tuple[float, int]] = deque()
-        self._busy_since: float | None = None
-        self._busy_bytes = 0
-        self._sending = 0
-        self._estimate: float | None = None
+        self._measured = LinkEstimate()
+        self._cap: float | None = None
+        self._link: float | None = None
+        """The link's rate as it was last measured before the cap was last changed."""
         self.total_bytes = 0
+
+    @contextmanager
+    def sending(self, size: int) -> Iterator[None]:
+        """Around the sending of one body, which has arrived when this ends without an error."""
+        measured, arrived = self._measured, False
+        body = measured.began(size, self._clock.monotonic())
+        try:
+            yield
+            arrived = True
+        finally:
+            measured.ended(body, self._clock.monotonic(), arrived=arrived)
 
     def sent(self, size: int) -> None:
         """So many more bytes have gone (negative: an attempt starts over)."""
         now = self._clock.monotonic()
         self._recent.append((now, size))
-        self._busy_bytes += size
         self.total_bytes = max(0, self.total_bytes + size)
         self._forget(now)
-        self._measure(now)
 
-    def began(self) -> None:
-        """One more part is on its way."""
-        if self._sending == 0:
-            self._busy_since, self._busy_bytes = self._clock.monotonic(), 0
-        self._sending += 1
-
-    def ended(self) -> None:
-        self._sending -= 1
-        self._measure(self._clock.monotonic())
+    def limited(self, bytes_per_second: float | None) -> None:
+        """From now on all bodies together are held to this rate; None: to none."""
+        if bytes_per_second == self._cap:
+            return
+        self._link = self.of_the_link
+        self._cap = bytes_per_second
+        self._measured.start_over(self._clock.monotonic())
 
     @property
     def bytes_per_second(self) -> float:
@@ -52,18 +61,24 @@ class Throughput:
 
     @property
     def estimate(self) -> float | None:
-        """Bytes per second while sending, smoothed; None until at least a MiB has gone."""
-        return self._estimate
+        """Bytes per second while sending as things are now; None where that is not known."""
+        measured = self._now()
+        if measured is not None or self._link is None:
+            return measured
+        return self._link if self._cap is None else min(self._link, self._cap)
 
-    def _measure(self, now: float) -> None:
-        if self._busy_since is None:
-            return
-        seconds = now - self._busy_since
-        if self._busy_bytes < _LEAST_BYTES or seconds < _LEAST_SECONDS:
-            return
-        rate = self._busy_bytes / seconds
-        self._estimate = rate if self._estimate is None else 0.5 * self._estimate + 0.5 * rate
-        self._busy_since, self._busy_bytes = now, 0
+    @property
+    def of_the_link(self) -> float | None:
+        """Bytes per second of the link without the cap; None where it was never seen without, or was never used."""
+        measured = self._now()
+        if measured is None:
+            return self._link
+        if self._cap is None or measured < _BOUND_BY_CAP * self._cap:
+            return measured
+        return None if self._link is None else max(self._link, measured)
+
+    def _now(self) -> float | None:
+        return self._measured.rate(self._clock.monotonic())
 
     def _forget(self, now: float) -> None:
         while self._recent and self._recent[0][0] < now - WINDOW_SECONDS:

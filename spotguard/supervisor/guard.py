@@ -144,7 +144,7 @@ class Guard:
             volume=ports.volume,
             view=self.replicator.view,
             saves=self.saves,
-            throughput=lambda: self.throughput.estimate,
+            throughput=lambda: self.throughput.of_the_link,
             clock_offset=ports.store.clock_offset,
             problems=self.problems,
             clock=clock,
@@ -169,7 +169,9 @@ class Guard:
 
     def lift_cap(self, lifted: bool) -> None:
         """The bandwidth cap holds, or not while a notice stands."""
-        self.ports.transfer.limit_rate(None if lifted else self.settings.bytes_per_second)
+        cap = None if lifted else self.settings.bytes_per_second
+        self.ports.transfer.limit_rate(cap)
+        self.throughput.limited(cap)
 
     def saves(self) -> list[Save]:
         steps = {checkpoint.name: checkpoint.step for checkpoint in self.replicator.view.value.checkpoints}
@@ -237,7 +239,7 @@ class Guard:
             signals=self.signals,
             announcements=self.ports.announcements,
             clock=self.ports.clock,
-            throughput=lambda: self.throughput.estimate,
+            throughput=lambda: self.throughput.of_the_link,
             save_seconds=lambda: save_seconds(self.saves()),
             lift_cap=self.lift_cap,
             record=self._record,

@@ -29,10 +29,10 @@ def keys_in(client: Any, bucket: str, prefix: str = "") -> list[str]:
     return [item["Key"] for page in pages for item in page.get("Contents", ())]
 
 
-def committed_in(client: Any, bucket: str) -> dict[str, dict[str, bytes]]:
-    """By name, the bytes that the manifests of `run1` name. Fails if one is missing."""
+def committed_in(client: Any, bucket: str, run: str = "run1") -> dict[str, dict[str, bytes]]:
+    """By name, the bytes that the manifests of the run name. Fails if one is missing."""
     found = {}
-    keys = RunKeys(bucket, "run1")
+    keys = RunKeys(bucket, run)
     for key in keys_in(client, bucket, keys.manifests):
         manifest = decode(client.get_object(Bucket=bucket, Key=key)["Body"].read())
         found[manifest.name] = {

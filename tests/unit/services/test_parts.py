@@ -202,25 +202,16 @@ def test_a_lost_answer_at_the_end_is_told_as_such_and_never_overwrites(verb: str
     run_virtual(story())
 
 
-def test_throughput_is_measured_while_sending_and_not_while_idle() -> None:
+def test_what_went_lately_is_told_with_idle_time_included() -> None:
     async def story() -> None:
         throughput = Throughput(VirtualClock())
-        assert throughput.estimate is None
-        throughput.began()
         for _ in range(10):
             await asyncio.sleep(1)
             throughput.sent(2 * MIB)
-        throughput.ended()
-        assert throughput.estimate == pytest.approx(2 * MIB, rel=0.05)
+        assert throughput.bytes_per_second == 2 * MIB
         await asyncio.sleep(1000)
-        assert throughput.estimate == pytest.approx(2 * MIB, rel=0.05)
         assert throughput.bytes_per_second == 0
-        throughput.began()
-        await asyncio.sleep(1)
-        throughput.sent(2 * MIB)
-        throughput.ended()
-        assert throughput.estimate == pytest.approx(2 * MIB, rel=0.05)
-        assert throughput.total_bytes == 22 * MIB
+        assert throughput.total_bytes == 20 * MIB
 
     run_virtual(story())
 
@@ -228,11 +219,9 @@ def test_throughput_is_measured_while_sending_and_not_while_idle() -> None:
 def test_an_attempt_that_starts_over_counts_its_bytes_once() -> None:
     async def story() -> None:
         throughput = Throughput(VirtualClock())
-        throughput.began()
         for size in (3 * MIB, -3 * MIB, 3 * MIB):
             await asyncio.sleep(1)
             throughput.sent(size)
-        throughput.ended()
         assert throughput.total_bytes == 3 * MIB
 
     run_virtual(story())
