@@ -12,7 +12,8 @@ import time
 from functools import cache
 from typing import NamedTuple
 
-from spotguard.core.trainer_choice import ProcessFacts
+from spotguard.core.launchers import SHELLS, is_launcher
+from spotguard.core.process_facts import ProcessFacts, base_name
 from spotguard.ports.trainer import TrainerProcess
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -57,25 +58,49 @@ def process_facts(pid: int, arguments: tuple[str, ...] | None = None) -> Process
     if stat is None:
         return None
     known = read_arguments(pid) if arguments is None else arguments
-    return ProcessFacts(pid, stat.ppid, known, started(stat), stat.ended)
+    caught = caught_signals(pid) if known and base_name(known[0]).lstrip("-") in SHELLS else 0
+    return ProcessFacts(pid, stat.ppid, known, started(stat), stat.ended, caught)
 
 
 def relevant_processes(pattern: re.Pattern[str], own_pid: int) -> tuple[ProcessFacts, ...]:
-    """All that is needed to choose among the matches of `pattern`: the matches, every spotguard, this process, and the ancestors
-    of all of these. The others cost one read each and are left out."""
+    """All that is needed to choose among the matches of `pattern`: the matches, every spotguard, this process, the ancestors of all of
+    these, and what runs below a match that is a launcher. The others cost one read each and are left out."""
     command_lines = {pid: read_arguments(pid) for pid in all_pids()}
     wanted = [own_pid]
+    launchers = []
     for pid, arguments in command_lines.items():
         command = " ".join(arguments)
-        if "spotguard" in command or (command and pattern.search(command)):
+        matches = bool(command) and pattern.search(command) is not None
+        if "spotguard" in command or matches:
             wanted.append(pid)
+        if matches and is_launcher(ProcessFacts(pid, 0, arguments, 0.0)):
+            launchers.append(pid)
     table: dict[int, ProcessFacts] = {}
     while wanted:
         pid = wanted.pop()
         if pid > 0 and pid not in table and (facts := process_facts(pid, command_lines.get(pid))) is not None:
             table[pid] = facts
             wanted.append(facts.ppid)
+    for launcher in launchers:
+        table |= {facts.pid: facts for facts in process_tree(launcher)}
     return tuple(table.values())
+
+
+def process_tree(root: int) -> tuple[ProcessFacts, ...]:
+    """A process and all that descends from it; empty when it is gone."""
+    facts = process_facts(root)
+    if facts is None:
+        return ()
+    tree = {root: facts}
+    parents = {pid: stat.ppid for pid in all_pids() if (stat := read_stat(pid)) is not None}
+    below = [root]
+    while below:
+        above = below.pop()
+        for pid, parent in parents.items():
+            if parent == above and pid not in tree and (facts := process_facts(pid)) is not None:
+                tree[pid] = facts
+                below.append(pid)
+    return tuple(tree.values())
 
 
 def all_pids() -> list[int]:
@@ -102,6 +127,12 @@ def same_process_runs(process: TrainerProcess) -> bool:
 def as_trainer(facts: ProcessFacts) -> TrainerProcess:
     command = " ".join(facts.command.split())
     return TrainerProcess(facts.pid, facts.started, command if len(command) <= 200 else command[:199] + "…")
+
+
+def caught_signals(pid: int) -> int:
+    """SigCgt of /proc/PID/status; 0 for what is gone or may not be seen."""
+    match = re.search(rb"^SigCgt:\s*([0-9a-f]+)$", _read(f"/proc/{pid}/status") or b"", re.MULTILINE)
+    return int(match.group(1), 16) if match else 0
 
 
 @cache

@@ -10,23 +10,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
-
-class ProcessFacts(NamedTuple):
-    """One process in a table."""
-
-    pid: int
-    ppid: int
-    arguments: tuple[str, ...]
-    """The command line; empty for kernel threads and zombies."""
-    started: float
-    """Seconds since the epoch."""
-    zombie: bool = False
-
-    @property
-    def command(self) -> str:
-        return " ".join(self.arguments)
+from spotguard.core.launchers import is_launcher, trainers_below
+from spotguard.core.process_facts import ProcessFacts, base_name, python_program
 
 
 class Spared(StrEnum):
@@ -65,12 +51,15 @@ ONLOOKERS = frozenset(
 the trainer, which is signalled anyway."""
 
 
-def choose(pattern: re.Pattern[str], table: Collection[ProcessFacts], own_pid: int) -> Choice:
-    """The processes to signal.
+def choose(
+    pattern: re.Pattern[str], table: Collection[ProcessFacts], own_pid: int, signal_number: int | None = None
+) -> Choice:
+    """The processes to signal (with `signal_number`, where that is known).
 
     Of the matches that are not ours, a spotguard or an onlooker, one whose parent has the same command line is a worker, and one
     with other matches below it that are no workers is a launcher. What is left are the trainers. Unless parents and children form
-    a ring there is one wherever there is such a match: the deepest match that is no worker is no launcher either."""
+    a ring there is one wherever there is such a match: the deepest match that is no worker is no launcher either. A match that is known
+    to be a launcher, and whose ranks do not match, stands for its ranks."""
     by_pid = {process.pid: process for process in table}
     spared: dict[int, Spared] = {}
     candidates: list[ProcessFacts] = []
@@ -85,9 +74,16 @@ def choose(pattern: re.Pattern[str], table: Collection[ProcessFacts], own_pid: i
         else:
             candidates.append(process)
     launchers = {above.pid for process in candidates for above in ancestors(process, by_pid)}
-    targets = [process for process in candidates if process.pid not in launchers]
     spared.update((process.pid, Spared.LAUNCHER) for process in candidates if process.pid in launchers)
-    return Choice(tuple(sorted(targets)), spared)
+    others = [process for process in table if process.pid not in not_ours and (process in candidates or process.pid not in spared)]
+    targets: dict[int, ProcessFacts] = {}
+    for process in candidates:
+        if process.pid not in launchers:
+            ranks = trainers_below(process.pid, others, signal_number) if is_launcher(process) else ()
+            targets |= {rank.pid: rank for rank in ranks or (process,)}
+            if ranks and process not in ranks:
+                spared[process.pid] = Spared.LAUNCHER
+    return Choice(tuple(sorted(targets.values())), spared)
 
 
 def ancestors(process: ProcessFacts, by_pid: Mapping[int, ProcessFacts]) -> Iterator[ProcessFacts]:
@@ -99,29 +95,16 @@ def ancestors(process: ProcessFacts, by_pid: Mapping[int, ProcessFacts]) -> Iter
         process = parent
 
 
-_INTERPRETER = re.compile(r"(python|pypy)[0-9.]*$")
-_TAKES_A_VALUE = frozenset(("-W", "-X", "--check-hash-based-pycs"))
-
-
 def is_spotguard(arguments: tuple[str, ...]) -> bool:
     """Whether this command line runs spotguard: by its script, or as a module."""
     if not arguments:
         return False
-    if _base(arguments[0]) == "spotguard":
+    if base_name(arguments[0]) == "spotguard":
         return True
-    if not _INTERPRETER.search(_base(arguments[0])):
-        return False
-    words = iter(arguments[1:])
-    for word in words:
-        if word in _TAKES_A_VALUE:
-            next(words, None)
-        elif word.startswith("-") and word.endswith("m") and not word.startswith("--"):  # -m, -Im, -um
-            return next(words, "").partition(".")[0] == "spotguard"
-        elif word == "-c":
-            return False
-        elif not word.startswith("-"):
-            return _base(word) == "spotguard" or word.endswith("spotguard/__main__.py")
-    return False
+    program = python_program(arguments)
+    return program is not None and (
+        program.partition(".")[0] == "spotguard" or base_name(program) == "spotguard" or program.endswith("spotguard/__main__.py")
+    )
 
 
 def _exclusions(by_pid: Mapping[int, ProcessFacts], own_pid: int) -> dict[int, Spared]:
@@ -138,13 +121,9 @@ def _exclusions(by_pid: Mapping[int, ProcessFacts], own_pid: int) -> dict[int, S
 
 
 def _onlooker(process: ProcessFacts) -> Spared | None:
-    return Spared.ONLOOKER if _base(process.arguments[0]).rstrip(":") in ONLOOKERS else None
+    return Spared.ONLOOKER if base_name(process.arguments[0]).rstrip(":") in ONLOOKERS else None
 
 
 def _is_worker(process: ProcessFacts, by_pid: Mapping[int, ProcessFacts]) -> bool:
     parent = by_pid.get(process.ppid)
     return parent is not None and parent.pid != process.pid and parent.arguments == process.arguments
-
-
-def _base(path: str) -> str:
-    return path.rpartition("/")[2]

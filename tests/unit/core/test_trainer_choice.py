@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotguard.core.trainer_choice import ProcessFacts, Spared, ancestors, choose, is_spotguard
+from spotguard.core.launchers import is_launcher
+from spotguard.core.process_facts import ProcessFacts
+from spotguard.core.trainer_choice import Spared, ancestors, choose, is_spotguard
 
 PATTERN = re.compile(r"train\.py")
 DAEMON = 50
@@ -131,6 +133,18 @@ def test_what_only_names_spotguard_is_none(command: str) -> None:
     assert not is_spotguard(tuple(command.split()))
 
 
+def test_a_launcher_whose_ranks_do_not_match_stands_for_its_ranks() -> None:
+    table = [
+        process(100, 1, "python /venv/bin/torchrun --nproc-per-node 2 train.py"),
+        process(101, 100, "python -u -m my.training"),
+        process(102, 100, "python -u -m my.training"),
+        process(103, 101, "python -u -m my.training"),
+    ]
+    assert targets(*table) == [101, 102]
+    assert spared(*table) == {DAEMON: Spared.OURS, 100: Spared.LAUNCHER}
+    assert targets(table[0]) == [100]
+
+
 def test_a_ring_of_parents_ends() -> None:
     table = (process(5, 6, "a train.py"), process(6, 5, "b train.py"), US, process(7, 7, "c train.py"))
     assert [facts.pid for facts in choose(PATTERN, table, DAEMON).targets] == [7]
@@ -168,7 +182,9 @@ def test_targets_match_live_and_are_neither_ours_nor_workers_nor_above_another(d
     ours = {own} | ({above.pid for above in ancestors(by_pid[own], by_pid)} if own in by_pid else set())
     for target in chosen:
         parent = by_pid.get(target.ppid)
-        assert PATTERN.search(target.command)
+        assert PATTERN.search(target.command) or any(
+            PATTERN.search(above.command) and is_launcher(above) for above in ancestors(target, by_pid)
+        )
         assert not target.zombie
         assert target.pid not in ours
         assert not is_spotguard(target.arguments)
@@ -183,7 +199,7 @@ def test_every_live_match_is_a_target_or_spared_and_one_that_nobody_shields_lead
     table, own = drawn
     choice = choose(PATTERN, table, own)
     matches = {facts.pid for facts in table if not facts.zombie and PATTERN.search(facts.command)}
-    assert {facts.pid for facts in choice.targets} | choice.spared.keys() == matches
+    assert {facts.pid for facts in choice.targets if facts.pid in matches} | choice.spared.keys() == matches
     assert not {facts.pid for facts in choice.targets} & choice.spared.keys()
     if Spared.LAUNCHER in choice.spared.values():
         assert choice.targets
