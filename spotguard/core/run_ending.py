@@ -1,0 +1,40 @@
+"""With which status `spotguard run` ends (DESIGN.md section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class RunStatus(IntEnum):
+    LEFT_UNSAVED = 6
+    FENCED = 7
+    INTERRUPTED = 75
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    command: int
+    """The command's exit status, or 128 + n for signal n."""
+    interrupted: bool
+    """It ended after a notice or after SIGTERM."""
+    guard: int | None
+    """How the guard ended: 0 all is committed, 6 something is not, 7 another daemon writes the run; None when it could not tell."""
+
+    def status(self, *, strict: bool) -> int:
+        """What the command itself failed with always counts, unless it was interrupted: then its status says nothing.
+
+        A run that was taken over must not be started again (it would take the run back), so it is 7 and neither 0 nor 75."""
+        if self.command != 0 and not self.interrupted:
+            return self.command
+        if self.guard == RunStatus.FENCED:
+            return RunStatus.FENCED
+        if strict and self.guard != 0:
+            return RunStatus.LEFT_UNSAVED
+        return RunStatus.INTERRUPTED if self.interrupted else 0
+
+
+def command_status(wait_status: int) -> int:
+    """The exit status of a `waitpid` status as shells count it: 128 + n for signal n."""
+    number = wait_status & 0x7F
+    return 128 + number if number else wait_status >> 8 & 0xFF
