@@ -23,7 +23,7 @@ class ChildCommand:
     """Reaped by whoever started it: it calls `stopped` and `ended` with what `waitpid` told."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it, found as a shell would find it. Standard streams and whatever else we were given are its own too. Raises CannotStart."""
+        """Start it, found as a shell would find it, with standard streams and whatever else we were given. Raises CannotStart."""
         self._terminal = _controlling_terminal()
         self._our_group = os.getpgrp()
         try:

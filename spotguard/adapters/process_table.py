@@ -135,6 +135,11 @@ def caught_signals(pid: int) -> int:
     return int(match.group(1), 16) if match else 0
 
 
+def was_started_by_a_hook(pid: int) -> bool:
+    """Whether a hook started it, or left it running: its environment says so."""
+    return any(variable.startswith(b"SPOTGUARD_EVENT=") for variable in (_read(f"/proc/{pid}/environ") or b"").split(b"\0"))
+
+
 @cache
 def _boot_time() -> int:
     content = _read("/proc/stat") or b""

@@ -31,6 +31,7 @@ from spotguard.config.models import Config
 from spotguard.core.backoff import RetryPolicy
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.metadata_service import MetadataService, MetadataUnavailable
+from spotguard.ports.trainer import Trainer
 from spotguard.services.published import Published
 from spotguard.services.urgency import Urgency
 from spotguard.supervisor.control import Control
@@ -46,11 +47,7 @@ _IDENTITY_SECONDS = 3.0
 async def run_daemon(config: Config) -> int:
     """Guard the run until SIGTERM or SIGINT; returns the exit status. Raises NestedRun for a prefix that belongs to another run."""
     async with assembled(config) as (guard, report):
-        edges: list[tuple[str, Callable[[], Awaitable[Any]]]] = [("change hints", lambda: _hint(guard, config))]
-        if config.http.listen is not None:
-            listen, control = config.http.listen, Control(guard, report)
-            edges.insert(0, ("http server", lambda: _serve(listen, control, config.http.token_text, guard)))
-        life = Life(guard, report, SystemdNotifier(os.environ), edges=lambda: edges)
+        life = life_of(config, guard, report)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, life.stop)
@@ -61,9 +58,18 @@ async def run_daemon(config: Config) -> int:
                 loop.remove_signal_handler(number)
 
 
+def life_of(config: Config, guard: Guard, report: Report) -> Life:
+    """The life of a daemon over these services, with what it shows to the outside."""
+    edges: list[tuple[str, Callable[[], Awaitable[Any]]]] = [("change hints", lambda: _hint(guard, config))]
+    if config.http.listen is not None:
+        listen, control = config.http.listen, Control(guard, report)
+        edges.insert(0, ("http server", lambda: _serve(listen, control, config.http.token_text, guard)))
+    return Life(guard, report, SystemdNotifier(os.environ), edges=lambda: edges)
+
+
 @asynccontextmanager
-async def assembled(config: Config, *, claims: bool = True) -> AsyncIterator[tuple[Guard, Report]]:
-    """The daemon's services over real adapters; connections are closed at the end."""
+async def assembled(config: Config, *, claims: bool = True, trainer: Trainer | None = None) -> AsyncIterator[tuple[Guard, Report]]:
+    """The daemon's services over real adapters; connections are closed at the end. `trainer`: other than the configuration's."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         metadata = await stack.enter_async_context(_metadata_service(config))
@@ -83,7 +89,7 @@ async def assembled(config: Config, *, claims: bool = True) -> AsyncIterator[tup
             transfer=transfer,
             stored=copies,
             volume=LocalVolume(config.watch.dir, exclude=config.watch.exclude, follow_links=config.watch.follow_links),
-            trainer=trainer_for(config.trainer),
+            trainer=trainer or trainer_for(config.trainer),
             announcements=LocalAnnouncements(notice_file=config.trainer.notice_file, hooks=_hook_commands(config)),
             journal=FileSignalJournal(journal_path(os.environ)),
             writer_watch=ProcWriterWatch(config.watch.dir),

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
-import io
 import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
 
 from spotguard import __version__
-from spotguard.cli.errors import failure_of
 from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import DEBUG_VARIABLE
+from spotguard.cli.reporting import detach_output, report
 
 COMMANDS: Mapping[str, str] = {
     "daemon": "Guard the run: watch, upload, commit, and drain at an interruption.",
     "sync": "Upload and commit all that is complete, then exit.",
     "restore": "Bring the newest committed checkpoint back.",
     "resume": "Restore, then become CMD, the command that trains on.",
+    "run": "Restore, start CMD and guard it: daemon and trainer in one line.",
     "list": "Show the committed checkpoints.",
     "verify": "Re-read all committed checkpoints, or NAME, and check every byte.",
     "adopt": "Commit what another tool put into the prefix.",
@@ -83,20 +81,8 @@ def _run(group: click.Group, arguments: list[str], prog_name: str, extra: Mappin
     except click.exceptions.Exit as leaving:
         return _flushed(leaving.exit_code)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last frame: whatever it is becomes a line and a status
-        return _report(error, arguments)
+        return report(error, verbose=_wants_traceback(arguments))
     return ExitStatus.DONE
-
-
-def _report(error: BaseException, arguments: Sequence[str]) -> int:
-    failure = failure_of(error)
-    with contextlib.suppress(OSError, ValueError):  # standard error is gone: the status is all that can be said
-        if not failure.expected and _wants_traceback(arguments):
-            traceback.print_exception(error)
-        for line in failure.lines:
-            click.echo(f"spotguard: {line}", err=True)
-    if failure.status == ExitStatus.BROKEN_PIPE:
-        _detach_output()
-    return failure.status
 
 
 def _wants_traceback(arguments: Sequence[str]) -> bool:
@@ -108,7 +94,7 @@ def _flushed(status: int) -> int:
     try:
         _flush(sys.stdout)
     except BrokenPipeError:
-        _detach_output()
+        detach_output()
         return ExitStatus.BROKEN_PIPE
     return status
 
@@ -116,11 +102,3 @@ def _flushed(status: int) -> int:
 def _flush(stream: Any) -> None:
     if stream is not None and not stream.closed:
         stream.flush()
-
-
-def _detach_output() -> None:
-    """Let the interpreter flush into nothing at its end, else it complains of the pipe once more."""
-    with contextlib.suppress(OSError, ValueError, io.UnsupportedOperation):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

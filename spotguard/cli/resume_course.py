@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -33,15 +34,16 @@ class Resume:
     fresh: bool
     again: bool
 
-    async def decide(self) -> ResumePoint | Stay:
-        """Restore, and say in one line on standard output what the trainer goes on from. Raises whatever a restore raises but
-        NothingToRestore, which is a fresh start."""
+    async def decide(self, on_restore: Callable[[], None] = lambda: None) -> ResumePoint | Stay:
+        """Restore, and say in one line on standard output what the trainer goes on from. `on_restore` is called when it is clear that
+        the training is wanted and may go on here. Raises whatever a restore raises but NothingToRestore, which is a fresh start."""
         async with way_back(self.invocation.config, asks_metadata=True) as back:
             if not self.again and (when := await back.finished()) is not None:
                 self._say(f"finished: {back.keys.url} was recorded as finished {when}; --again trains on", {"finished": when})
                 return Stay(ExitStatus.DONE)
             if (notice := await back.notice()) is not None:
                 return self._not_now(notice)
+            on_restore()
             point = await (self._start_fresh(back) if self.fresh else self._restore(back))
             if (notice := await back.notice()) is not None:
                 return self._not_now(notice)

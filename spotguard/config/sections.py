@@ -192,10 +192,6 @@ class Trainer(Section):
         keys = [f"trainer.{name}" for name in self.targets]
         if len(keys) > 1:
             raise KeysConflict(keys, "there is one target at most; keep one of them")
-        for name in ("signal", "checkpoint_signal"):
-            if not keys and getattr(self, name) is not None:
-                wanted = ", ".join(f"trainer.{target}" for target in _TARGETS)
-                raise KeysConflict([f"trainer.{name}"], f"a signal needs a target; give one of {wanted}")
         return self
 
 

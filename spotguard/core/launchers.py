@@ -8,7 +8,7 @@ of `deepspeed`; Composer's are children of `composer`. A shell, sudo, uv or mpir
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from spotguard.core.process_facts import ProcessFacts, base_name, python_program
 

@@ -51,9 +51,7 @@ ONLOOKERS = frozenset(
 the trainer, which is signalled anyway."""
 
 
-def choose(
-    pattern: re.Pattern[str], table: Collection[ProcessFacts], own_pid: int, signal_number: int | None = None
-) -> Choice:
+def choose(pattern: re.Pattern[str], table: Collection[ProcessFacts], own_pid: int, signal_number: int | None = None) -> Choice:
     """The processes to signal (with `signal_number`, where that is known).
 
     Of the matches that are not ours, a spotguard or an onlooker, one whose parent has the same command line is a worker, and one

@@ -72,6 +72,12 @@ class Drain:
         self._record = record
         self.view: Published[DrainView] = Published(DrainView())
         self._group: asyncio.TaskGroup | None = None
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def errands_done(self) -> None:
+        """Returns when the hooks and the record that the drain has begun so far are done."""
+        while self._errands:
+            await asyncio.wait(self._errands)
 
     async def run(self) -> None:
         """Answer interruptions and advice until cancelled."""
@@ -253,4 +259,6 @@ class Drain:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._group is not None
-        self._group.create_task(work)
+        task = self._group.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
