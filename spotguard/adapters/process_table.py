@@ -103,6 +103,13 @@ def process_tree(root: int) -> tuple[ProcessFacts, ...]:
     return tuple(tree.values())
 
 
+def descendants(*, but_below: int | None) -> list[ProcessFacts]:
+    """The processes that live below this one, without that one and what is below it, and without what hooks have started."""
+    left_out = {os.getpid(), *(facts.pid for facts in (process_tree(but_below) if but_below is not None else ()))}
+    below = process_tree(os.getpid())
+    return [facts for facts in below if facts.pid not in left_out and not facts.zombie and not was_started_by_a_hook(facts.pid)]
+
+
 def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 

@@ -9,18 +9,27 @@ from pathlib import Path
 
 from spotguard.adapters.signal_journal import journal_path
 from spotguard.config.models import Config
+from spotguard.config.provenance import LoadedConfig
 
 NOTICE_VARIABLE = "SPOTGUARD_NOTICE"
 """Where `spotguard.training` looks for a notice."""
 
 
-def run_config(config: Config) -> Config:
-    """The configuration with a notice file in any case, so that a training script need not be told where to look for one."""
-    if config.trainer.notice_file is not None:
-        return config
-    place = Path(journal_path(os.environ).parent) / f"notice-{os.getpid()}.json"
-    place.unlink(missing_ok=True)  # of a process that had our number and was killed
-    return config.model_copy(update={"trainer": config.trainer.model_copy(update={"notice_file": place})})
+def run_config(loaded: LoadedConfig) -> Config:
+    """The configuration with a notice file in any case, so that a training script need not be told where to look for one, and without
+    the target of a recipe: the command itself is known better than any pattern could tell."""
+    trainer, changes = loaded.config.trainer, dict[str, object]()
+    if trainer.notice_file is None:
+        changes["notice_file"] = own_notice_file()
+    for target in trainer.targets:
+        if loaded.provenance[f"trainer.{target}"].kind == "recipe":
+            changes[target] = None
+    return loaded.config.model_copy(update={"trainer": trainer.model_copy(update=changes)})
+
+
+def own_notice_file() -> Path:
+    """The one that we use where none is configured; it goes with us."""
+    return journal_path(os.environ).parent / f"notice-{os.getpid()}.json"
 
 
 def trainer_environment(config: Config) -> Mapping[str, str]:

@@ -23,6 +23,7 @@ from spotguard.config.values import (
 )
 from spotguard.core.layouts.registry import LAYOUT_NAMES
 from spotguard.core.listen_address import ListenAddress, TcpAddress, parse_listen_address
+from spotguard.core.recipes import RECIPES, TARGETS
 
 ALWAYS_EXCLUDED = ("*.log", "wandb/**", "*.tmp")
 DEFAULT_METADATA_ENDPOINT = "http://169.254.169.254"
@@ -154,12 +155,10 @@ class Imds(Section):
         return "required" if self.mode == "auto" and self.endpoint_is_set else self.mode
 
 
-_TARGETS = ("pid_file", "process", "systemd_unit", "docker_container")
-
-
-def _known_recipe(given: Any) -> None:
-    if given is not None:
-        raise ValueError("is an unknown recipe; name a target (trainer.process, …) and trainer.signal instead")
+def _known_recipe(name: str) -> str:
+    if name not in RECIPES:
+        raise ValueError(f"is no recipe; the recipes are {', '.join(RECIPES)}")
+    return name
 
 
 class Trainer(Section):
@@ -178,14 +177,17 @@ class Trainer(Section):
         default=None, description="One after which the trainer saves and goes on (for a rebalance)."
     )
     notice_file: AbsolutePath | None = Field(default=None, description="Created with the notice as JSON, removed when it is withdrawn.")
-    recipe: Annotated[None, BeforeValidator(_known_recipe)] = Field(
-        default=None, description="Sets target and signal for a framework, by name."
+    recipe: Annotated[Text, AfterValidator(_known_recipe)] | None = Field(
+        default=None,
+        description="Sets the signal for a framework, and for a launcher the target: "
+        + ", ".join(f"`{name}`" for name in RECIPES)
+        + " (see trainers.md). Keys that are given win.",
     )
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of the target keys that are given; one at most."""
-        return tuple(name for name in _TARGETS if getattr(self, name) is not None)
+        return tuple(name for name in TARGETS if getattr(self, name) is not None)
 
     @model_validator(mode="after")
     def _one_target(self) -> Trainer:

@@ -16,7 +16,8 @@ from spotguard.config.keys import KEYS, REQUIRED, SECTIONS
 from spotguard.config.layers import Layer, from_environment, from_file, from_options, from_other_variables, merged
 from spotguard.config.models import Config
 from spotguard.config.provenance import DEFAULT, UNSET, Given, LoadedConfig, Source
-from spotguard.config.wording import describe
+from spotguard.config.wording import describe, line_for
+from spotguard.core.recipes import RECIPES, TARGETS
 
 FILE_VARIABLE = "SPOTGUARD_CONFIG"
 DEFAULT_FILES = ("spotguard.yaml", "/etc/spotguard/config.yaml")
@@ -51,7 +52,7 @@ def load_config(
             from_options(overrides, mistakes),
         ]
     )
-    given = _with_defaults(given, defaults)
+    given = _with_defaults(given, defaults | _from_recipe(given))
     _apply_metadata_switch(given, environ)
     for name in REQUIRED:
         if name not in needs and name not in given:
@@ -66,6 +67,29 @@ def require(loaded: LoadedConfig, *names: str) -> None:
     missing = [name for name in names if loaded.provenance[name].kind == "unset"]
     if missing:
         raise ConfigError([f"{name} is not set; give {KEYS[name].how_to_set}" for name in missing])
+
+
+def require_target(loaded: LoadedConfig) -> None:
+    """Raises ConfigError where a signal is to be sent and nobody is named who could get it."""
+    if loaded.config.trainer.targets:
+        return
+    for name in ("trainer.signal", "trainer.checkpoint_signal"):
+        value = getattr(loaded.config.trainer, name.partition(".")[2])
+        if value is not None:
+            targets = ", ".join(f"trainer.{target}" for target in TARGETS)
+            wrong = f"a signal needs a target; give one of {targets}, or start the trainer by `spotguard run`"
+            raise ConfigError([line_for(name, value, loaded.provenance[name], wrong)])
+
+
+def _from_recipe(given: Layer) -> Layer:
+    """What the recipe sets; no target where one is given. A recipe that does not exist is refused by the model."""
+    name = given["trainer.recipe"].value if "trainer.recipe" in given else None
+    recipe = RECIPES.get(name) if isinstance(name, str) else None
+    if recipe is None:
+        return {}
+    has_target = any((entry := given.get(f"trainer.{target}")) is not None and entry.value is not None for target in TARGETS)
+    source = Source("recipe", str(name))
+    return {key: Given(value, source) for key, value in recipe.keys.items() if not (has_target and key.partition(".")[2] in TARGETS)}
 
 
 def _read_file(file: str | None, environ: Mapping[str, str], cwd: Path) -> tuple[str | None, bytes]:

@@ -21,6 +21,27 @@ class RunEnd:
     guard: int | None
     """How the guard ended: 0 all is committed, 6 something is not, 7 another daemon writes the run; None when it could not tell."""
 
+    left: tuple[tuple[str, str], ...] = ()
+    """(name, why) of the checkpoints that did not get out."""
+    newest: str | None = None
+    """The newest one that is committed."""
+
+    def lines(self) -> list[str]:
+        """What a person must know of it, besides the status."""
+        said = [f"not saved: {name}: {why}" for name, why in self.left]
+        if self.guard == RunStatus.FENCED:
+            said.append("another spotguard has taken this run over: what was trained here since is not saved; do not start it here again")
+        elif self.guard is None:
+            said.append("the guard failed again and again: what is saved is what `spotguard list` shows")
+        elif self.guard != 0 and not self.left:
+            said.append("loose files were left unsaved")
+        elif self.interrupted and self.guard == 0:
+            saved = f"the newest checkpoint is {self.newest}" if self.newest else "no checkpoint was ever committed"
+            said.append(f"interrupted; {saved}: start again to go on")
+        elif self.command == 0 and self.newest is None:
+            said.append("no checkpoint was ever committed in this run: check watch.dir")
+        return said
+
     def status(self, *, strict: bool) -> int:
         """What the command itself failed with always counts, unless it was interrupted: then its status says nothing.
 

@@ -14,5 +14,7 @@ from spotguard.cli.options import Invocation, configured
 def command(invocation: Invocation) -> int:
     """Guard the run: watch, upload, commit, and drain at an interruption."""
     from spotguard.assembly.daemon import run_daemon
+    from spotguard.config.sources import require_target
 
+    require_target(invocation.loaded)
     return asyncio.run(run_daemon(invocation.config))

@@ -30,12 +30,13 @@ def command(invocation: Invocation, stage: str | None, to: str | None, fresh: bo
     Placeholders and variables are those of `resume`. Exits with CMD's status, or 128 + n for signal n; 75 when CMD ended after a notice
     or SIGTERM: start it again; 125 when it could not be started. A run whose CMD exited 0 is recorded as finished and not started again.
     """
-    from spotguard.assembly.run_settings import run_config, trainer_environment
+    from spotguard.assembly.run_settings import own_notice_file, run_config, trainer_environment
     from spotguard.cli.commands.restore import checked_stage
     from spotguard.cli.resume_course import Resume
-    from spotguard.cli.run_course import RunCourse, RunOrder, Work
+    from spotguard.cli.run_course import RunCourse
+    from spotguard.cli.run_order import RunOrder, Work
 
-    config = run_config(invocation.config)
+    config = run_config(invocation.loaded)
     course = Resume(invocation, stage=checked_stage(stage), to=None if to is None else os.path.abspath(to), fresh=fresh, again=again)
     order = RunOrder(
         command=cmd,
@@ -44,7 +45,12 @@ def command(invocation: Invocation, stage: str | None, to: str | None, fresh: bo
         again=again,
         environment=trainer_environment(config),
     )
-    return RunCourse(order, Work(lambda link: _restore(course, link), lambda link: _guard(config, link))).run()
+    notice = own_notice_file()
+    notice.unlink(missing_ok=True)  # of a process that had our number and was killed
+    try:
+        return RunCourse(order, Work(lambda link: _restore(course, link), lambda link: _guard(config, link))).run()
+    finally:
+        notice.unlink(missing_ok=True)
 
 
 def _restore(course: Resume, link: MessageLink) -> int:

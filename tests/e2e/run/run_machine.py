@@ -151,18 +151,18 @@ class RunMachine:
         """`spotguard run` with the trainer of these tests."""
         return self.start(*run, "--", sys.executable, TRAINER, self.output, *options, before=before, **settings)
 
-    def keys(self) -> list[str]:
+    def listing(self) -> list[str]:
         """Of the run, without its prefix."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="run1/")
         return [entry["Key"].removeprefix("run1/") for page in pages for entry in page.get("Contents", ())]
 
     def committed(self) -> list[str]:
-        manifests = [key for key in self.keys() if key.startswith(".spotguard/manifests/")]
+        manifests = [key for key in self.listing() if key.startswith(".spotguard/manifests/")]
         return sorted({key.removeprefix(".spotguard/manifests/").rpartition("/")[0] for key in manifests})
 
     def read(self, key: str) -> Any:
         return json.loads(self.client.get_object(Bucket=self.bucket, Key=f"run1/{key}")["Body"].read())
 
     def released(self) -> bool:
-        claims = [key for key in self.keys() if key.startswith(".spotguard/claims/")]
+        claims = [key for key in self.listing() if key.startswith(".spotguard/claims/")]
         return bool(claims) and claims[-1].endswith(".released.json")

@@ -28,7 +28,7 @@ def test_a_training_that_fails_has_its_own_status_and_is_not_finished(machine: R
     run = machine.train("--steps", "2", "--then", then, "--on-signal", "default")
     assert run.wait() == status, run.err
     assert machine.committed() == ["checkpoint-2"]
-    assert ".spotguard/finished.json" not in machine.keys()
+    assert ".spotguard/finished.json" not in machine.listing()
     assert machine.released()
 
 
@@ -36,7 +36,7 @@ def test_a_command_that_cannot_be_started_is_125(machine: RunMachine) -> None:
     run = machine.start("--", "no-such-command")
     assert run.wait() == 125
     assert "spotguard: cannot start no-such-command: not found; give the command after `--`" in run.err
-    assert ".spotguard/finished.json" not in machine.keys()
+    assert ".spotguard/finished.json" not in machine.listing()
 
 
 def test_a_bucket_that_is_not_there_starts_nothing(machine: RunMachine) -> None:
@@ -67,5 +67,5 @@ def test_again_trains_on_and_an_interruption_of_it_is_not_taken_for_the_end(mach
     run.wait_told("saved")
     run.send(signal.SIGTERM)
     assert run.wait() == 75, run.err
-    assert ".spotguard/finished.json" not in machine.keys()
+    assert ".spotguard/finished.json" not in machine.listing()
     assert machine.train("--start", "6", "--steps", "8").wait() == 0

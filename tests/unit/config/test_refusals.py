@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from spotguard.config.errors import ConfigError
+from spotguard.config.sources import require_target
 from tests.unit.config.loading import BOTH, load, refusal
 
 TARGETS = "trainer.pid_file, trainer.process, trainer.systemd_unit, trainer.docker_container"
@@ -27,12 +29,8 @@ IN_THE_FILE = [
     ),
     (
         "trainer:\n  recipe: hf\n",
-        'trainer.recipe = "hf" (c.yaml line 6): is an unknown recipe; name a target (trainer.process, …) and trainer.signal instead',
-    ),
-    ("trainer:\n  signal: USR1\n", f'trainer.signal = "USR1" (c.yaml line 6): a signal needs a target; give one of {TARGETS}'),
-    (
-        "trainer:\n  checkpoint_signal: 10\n",
-        f"trainer.checkpoint_signal = 10 (c.yaml line 6): a signal needs a target; give one of {TARGETS}",
+        'trainer.recipe = "hf" (c.yaml line 6): is no recipe; the recipes are hf-trainer, '
+        "lightning, torchrun, accelerate, deepspeed, nemo, megatron, orbax, composer, plain",
     ),
     (
         "trainer:\n  process: a\n  signal: KILL\n",
@@ -182,3 +180,15 @@ def test_a_token_is_never_shown(tmp_path: Path) -> None:
 def test_what_is_no_configuration_at_all_is_refused(tmp_path: Path, content: bytes, line: str) -> None:
     (tmp_path / "spotguard.yaml").write_bytes(content)
     assert [found.replace(str(tmp_path / "spotguard.yaml"), "c.yaml") for found in refusal(tmp_path)] == [line]
+
+
+@pytest.mark.parametrize("key", ["trainer.signal", "trainer.checkpoint_signal"])
+def test_beside_a_daemon_a_signal_needs_a_target(tmp_path: Path, key: str) -> None:
+    loaded = load(tmp_path, BOTH + f"trainer:\n  {key.partition('.')[2]}: USR1\n")
+    with pytest.raises(ConfigError) as refused:
+        require_target(loaded)
+    (line,) = refused.value.lines
+    assert line.replace(str(tmp_path / "c.yaml"), "c.yaml") == (
+        f'{key} = "SIGUSR1" (c.yaml line 6): a signal needs a target; give one of {TARGETS}, or start the trainer by `spotguard run`'
+    )
+    require_target(load(tmp_path, BOTH + "trainer:\n  process: train\n  signal: USR1\n"))
