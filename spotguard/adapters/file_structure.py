@@ -25,6 +25,9 @@ _SAFETENSORS_HEADER_LIMIT_BYTES = 100_000_000
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _TABLE_MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
+_PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")
+"""How a pickle of Python 3 begins. Legacy torch files are pickles of protocol 2 with raw bytes behind them."""
+_STOP = b"."
 _TEXT_LIMIT_BYTES = 64 << 10
 _BLOCK_BYTES = 4096
 
@@ -87,6 +90,12 @@ def _torch(content: Content) -> str | None:
     return fault_in_zip(content) if content.read(2, 0) == LOCAL_HEADER[:2] else _blank(content)
 
 
+def _binary(content: Content) -> str | None:
+    if content.read(2, 0) in _PICKLES and content.read(1, content.size - 1) != _STOP:
+        return "is a pickle without its end: it is cut off, or still being written"
+    return _torch(content)
+
+
 def _blank(content: Content) -> str | None:
     """Whether the size was set and the bytes never came: zeros at both ends. (Some raw formats begin with zeros.)"""
     ends = content.read(_BLOCK_BYTES, 0), content.read(_BLOCK_BYTES, max(0, content.size - _BLOCK_BYTES))
@@ -126,7 +135,7 @@ _CHECKS: Mapping[Structure, Callable[[Content], str | None]] = {
     Structure.SAFETENSORS: _safetensors,
     Structure.TORCH_ZIP: _torch,
     Structure.ZIP: fault_in_zip,
-    Structure.BINARY: _torch,
+    Structure.BINARY: _binary,
     Structure.HDF5: _hdf5,
     Structure.TABLE: _table,
 }

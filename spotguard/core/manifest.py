@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -94,6 +95,10 @@ class Manifest:
     companions: tuple[Companion, ...] = ()
     excluded: tuple[str, ...] = ()
     training_state: Mapping[str, Any] = field(default_factory=dict)
+    links_beside: tuple[ManifestLink, ...] = ()
+    """Links outside of it that lead to it (`last.ckpt`); `path` is relative to the watch root, `target` to the link's folder."""
+    world_size: int | None = None
+    """How many ranks wrote it, as far as its file names tell."""
 
     @property
     def order(self) -> Order:
@@ -123,6 +128,10 @@ def encode(manifest: Manifest) -> bytes:
         "companions": [{"path": c.path, "content": base64.b64encode(c.content).decode("ascii")} for c in manifest.companions],
         "excluded": list(manifest.excluded),
     }
+    if manifest.links_beside:
+        document["links_beside"] = [{"path": link.path, "target": link.target} for link in manifest.links_beside]
+    if manifest.world_size is not None:
+        document["world_size"] = manifest.world_size
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -186,6 +195,8 @@ def _from_document(document: dict[str, Any]) -> Manifest:
         companions=tuple(_companion(entry) for entry in document.get("companions", ())),
         excluded=tuple(_text(path) for path in document.get("excluded", ())),
         training_state=dict(document.get("training_state") or {}),
+        links_beside=tuple(ManifestLink(safe_path(e["path"]), _text(e["target"])) for e in document.get("links_beside", ())),
+        world_size=None if document.get("world_size") is None else _number(document["world_size"]),
     )
 
 
@@ -241,8 +252,21 @@ def _refuse_contradictions(manifest: Manifest) -> None:
             if parent in taken:
                 raise ManifestError(f"is refused: {path!r} would be written through {parent!r}, which is no folder")
             parent = parent.rpartition("/")[0]
+    for link in manifest.links_beside:
+        _refuse_astray(link, manifest)
     if manifest.unit is not Unit.DIRECTORY and (manifest.folders or manifest.links):
         raise ManifestError("is damaged: only a directory has folders and links")
+
+
+def _refuse_astray(link: ManifestLink, manifest: Manifest) -> None:
+    """A link beside a checkpoint may lead to it, or to one of its files, and to nothing else."""
+    target = posixpath.normpath(posixpath.join(link.path.rpartition("/")[0], link.target))
+    ends = {manifest.name}
+    if manifest.unit is not Unit.DIRECTORY:
+        ends |= {f"{manifest.stage}/{file.path}" if manifest.stage else file.path for file in manifest.files}
+    below = f"{link.path}/".startswith(f"{manifest.name}/")
+    if not link.target or link.target.startswith("/") or target not in ends or link.path in ends or below:
+        raise ManifestError(f"is refused: its link {link.path!r} leads to {link.target!r}, which is not this checkpoint")
 
 
 def safe_path(path: object) -> str:

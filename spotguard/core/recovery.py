@@ -25,6 +25,9 @@ STATE_NAMES = frozenset({"training_state.json", "latest", "checkpoint", "latest_
 """Names of files that tell which checkpoint is the last one, or in which state training was then."""
 
 
+_TOLD_BY_NAME_ALONE = frozenset({"generic-dir", "generic-file", "single-file"})
+
+
 @dataclass(frozen=True, slots=True)
 class LocalCandidate:
     """A whole checkpoint on this disk that is not what was committed last under its name."""
@@ -132,9 +135,9 @@ def quarantine_name(name: str, now: datetime) -> str:
 def could_be_picked(name: str, layout: str, known: Iterable[str]) -> bool:
     """Whether a trainer may take this torn checkpoint for one of its own, so that it must be out of its sight.
 
-    A Hugging Face Trainer takes any `checkpoint-<N>`. A folder or file of the generic layouts counts only beside a checkpoint whose
+    A Hugging Face Trainer takes any `checkpoint-<N>`. A folder or file that is told by its name alone counts only beside a checkpoint whose
     name differs in nothing but digits: `data-2024` is not moved because a file in it is empty."""
-    return not layout.startswith("generic") or generalised(name) in {generalised(other) for other in known}
+    return layout not in _TOLD_BY_NAME_ALONE or generalised(name) in {generalised(other) for other in known}
 
 
 def newest_relatives(names: Iterable[str], committed: Sequence[ManifestKey]) -> frozenset[str]:

@@ -23,7 +23,7 @@ class Structure(StrEnum):
     ZIP = "zip"
     """A zip and nothing else: `.npz`, `.keras`."""
     BINARY = "binary"
-    """A `.bin` of no known writer: the rule of a zip if it begins as one, else it must not be blank."""
+    """A `.bin` or `.pkl` of any writer: a zip or a pickle must have its end if it begins as one, anything else must not be blank."""
     JSON = "json"
     HDF5 = "hdf5"
     TEXT = "text"
@@ -69,7 +69,7 @@ _BY_SUFFIX: Mapping[str, Structure] = {
     "json": Structure.JSON,
     "h5": Structure.HDF5,
     "hdf5": Structure.HDF5,
-    "pkl": Structure.NONEMPTY,
+    "pkl": Structure.BINARY,
     "ubj": Structure.NONEMPTY,
     "npy": Structure.NONEMPTY,
     "distcp": Structure.NONEMPTY,

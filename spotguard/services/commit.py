@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from spotguard.core.checkpoint import CompleteBy, LocalCheckpoint, Unit
 from spotguard.core.checksum import encode_crc64
+from spotguard.core.layouts.ranks import world_size
 from spotguard.core.manifest import Companion, FirstPart, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink, encode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.object_store import ObjectExists, ObjectStore
@@ -78,6 +79,8 @@ def draft(
         links=tuple(ManifestLink(path, target) for path, target in local.links) if local.unit is Unit.DIRECTORY else (),
         companions=capture.companions,
         excluded=local.excluded,
+        links_beside=tuple(ManifestLink(path, target) for path, target in local.links_beside),
+        world_size=world_size(file.path for file in local.files),
     )
 
 

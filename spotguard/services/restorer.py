@@ -29,6 +29,7 @@ from spotguard.ports.progress import ProgressSink, SilentProgress
 from spotguard.ports.writer_watch import WriterWatch
 from spotguard.services.catalogue import Catalogue
 from spotguard.services.checkpoint_staging import CheckpointStaging, Staged, moves_of
+from spotguard.services.links_beside import restore_links
 from spotguard.services.local_look import LocalLook, Look
 from spotguard.services.loose_restore import LooseRestore, StagedLoose
 from spotguard.services.nothing_found import Asked, why_nothing
@@ -203,6 +204,7 @@ class Restorer:
             course.published = True
             if aside is not None:
                 course.moved.append(MovedAside(manifest.name, aside, "it was not what was committed"))
+        course.moved += await restore_links(self._ports.placement, manifest, course.look.tree, now)
         return RestoreOutcome(
             name=manifest.name,
             stage=manifest.stage,

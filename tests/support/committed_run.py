@@ -49,6 +49,7 @@ class CommittedRun:
         companions: Mapping[str, bytes] | None = None,
         unit: Unit = Unit.DIRECTORY,
         layout: str = "hf-trainer",
+        links_beside: Mapping[str, str] | None = None,
     ) -> Manifest:
         """Data, then manifest. File times are whole seconds and 123,456,789 ns; every second file is executable."""
         saved = int(self.start.timestamp()) + self.saves * self.save_seconds
@@ -75,6 +76,7 @@ class CommittedRun:
             files=tuple(entries),
             links=tuple(ManifestLink(path, target) for path, target in (links or {}).items()),
             folders=tuple(ManifestFolder(path, mode) for path, mode in (folders or {}).items()),
+            links_beside=tuple(ManifestLink(path, target) for path, target in (links_beside or {}).items()),
             companions=tuple(Companion(path, content) for path, content in (companions or {}).items()),
         )
         await self.store.create(self.manifest_key(manifest), encode(manifest), metadata=self.keys.metadata(name))

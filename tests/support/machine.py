@@ -137,5 +137,5 @@ def safetensors(data: bytes) -> bytes:
 def torch_zip(data: bytes) -> bytes:
     out = BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr("archive/data.pkl", data)
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), data)  # of a fixed date: equal data, equal bytes
     return out.getvalue()

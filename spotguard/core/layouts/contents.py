@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
 
 from spotguard.core.checkpoint import FileStat, LocalCheckpoint, LocalFile, LocalLink, Pointer, Tree, Unit
@@ -45,7 +46,7 @@ def checkpoint_of(index: TreeIndex, claim: Claim, layout: str, around: Surroundi
         links=tuple(sorted(gathered.links)),
         companions=tuple(sorted(around.companions)),
         pointers=_pointers(index, claim),
-        links_beside=tuple((path, index.tree.links[path].target) for path in sorted(claim.links)),
+        links_beside=tuple((path, _relative_target(index, path)) for path in sorted(claim.links)),
         pending=claim.pending,
         in_place=claim.in_place,
         excluded=tuple(excluded),
@@ -58,6 +59,11 @@ def checkpoint_of(index: TreeIndex, claim: Claim, layout: str, around: Surroundi
 def _pointers(index: TreeIndex, claim: Claim) -> tuple[Pointer, ...]:
     there = [(pointer, index.tree.files.get(pointer.path)) for pointer in claim.pointers]
     return tuple(Pointer(LocalFile(pointer.path, pointer.path, stat), pointer.text) for pointer, stat in there if stat is not None)
+
+
+def _relative_target(index: TreeIndex, link: str) -> str:
+    """Where it leads, as text that means the same wherever the watch root lies."""
+    return posixpath.relpath(index.tree.links[link].resolved or "", parent_of(link) or ".")
 
 
 def as_local_file(tree: Tree, path: str, source: str, stat: FileStat) -> LocalFile:

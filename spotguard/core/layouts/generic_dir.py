@@ -14,6 +14,8 @@ from spotguard.core.temporary import looks_temporary
 
 _NAME = re.compile(r"[0-9](\.ckpt)?$")
 _FIRST_FILES_OF_A_TRAINER = frozenset({"config.json", "adapter_config.json"})
+_ACCELERATE = re.compile(r"^(checkpoint|step|epoch)_[0-9]+$")
+_WEIGHTS = frozenset({"model.safetensors", "pytorch_model.bin"})
 _TENSORBOARD = "events.out.tfevents."
 
 
@@ -55,4 +57,6 @@ def _doubt(place: Place, folder: str) -> str:
     name = last_name(folder)
     if NUMBERED_CHECKPOINT.match(name) and _FIRST_FILES_OF_A_TRAINER & place.file_names_in(folder):
         return "it may be the first save of a Hugging Face Trainer, which is not finished until trainer_state.json is there"
+    if _ACCELERATE.match(name) and _WEIGHTS & place.file_names_in(folder):
+        return "it may be the first save of Accelerate, which is not finished until random_states_0.pkl is there"
     return "its name looks temporary" if looks_temporary(name) else ""

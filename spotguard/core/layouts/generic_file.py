@@ -33,10 +33,9 @@ class GenericFile:
     def claims(self, place: Place, *, auto: bool) -> Iterator[Claim]:
         if not auto and any(_DIR.recognises(part) for part in place.path.split("/")):
             return  # "a file outside such a folder", also where such folders are not claimed
-        exports = auto and any(True for _ in _HF.claims(place, auto=True))
         for path in place.files:
             name = last_name(path)
-            if self.recognises(name) and not (exports and _TRAINER_EXPORT.match(name)):
+            if self.recognises(name) and not (auto and is_export(place, name)):
                 doubt = "its name looks temporary" if auto and looks_temporary(name) else ""
                 yield Claim(path, Unit.FILE, (path,), doubt=doubt)
 
@@ -45,3 +44,8 @@ class GenericFile:
 
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
         return generic_rule.assess_generic(checkpoint, findings, circumstances)
+
+
+def is_export(place: Place, name: str) -> bool:
+    """Whether it is what a Trainer leaves beside its checkpoints."""
+    return _TRAINER_EXPORT.match(name) is not None and any(True for _ in _HF.claims(place, auto=True))

@@ -31,10 +31,13 @@ def assess_generic(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding
 
 def quiet_needed(checkpoint: LocalCheckpoint, circumstances: Circumstances) -> float:
     """Seconds. The first of a doubtful kind waits longer; once one was whole, the kind is known."""
-    settle = circumstances.settle_seconds
-    if checkpoint.doubt and circumstances.predecessor is None:
-        return max(_DOUBT_FACTOR * settle, _DOUBT_SECONDS)
-    return settle
+    in_doubt = checkpoint.doubt and circumstances.predecessor is None
+    return long_quiet(circumstances) if in_doubt else circumstances.settle_seconds
+
+
+def long_quiet(circumstances: Circumstances) -> float:
+    """Seconds that are enough where names and markers do not tell."""
+    return max(_DOUBT_FACTOR * circumstances.settle_seconds, _DOUBT_SECONDS)
 
 
 def lacks(checkpoint: LocalCheckpoint, predecessor: tuple[str, ...] | None) -> str | None:

@@ -17,6 +17,8 @@ from spotguard.core.structure import Finding, Probe
 
 _SIGNS = frozenset({hf_trainer_rule.MARKER, hf_trainer_rule.SENTINEL, "training_args.bin", "scheduler.pt"})
 _RNG = re.compile(r"^rng_state(_[0-9]+)?\.pth$")
+_SHARDED = re.compile(r"^(pytorch_model_fsdp_[0-9]+|global_step[0-9]+)$")
+"""Folders of FSDP and DeepSpeed: with those there may be no other sign for long."""
 
 
 class HfTrainer:
@@ -29,7 +31,8 @@ class HfTrainer:
         names = {f: place.file_names_in(f) for f in place.folders if self.recognises(last_name(f))}
         known = not auto or any(hf_trainer_rule.MARKER in files for files in names.values())
         for folder, files in names.items():
-            if (known or _SIGNS & files or any(map(_RNG.match, files))) and place.index.holds_something(folder):
+            signs = _SIGNS & files or any(map(_RNG.match, files)) or any(map(_SHARDED.match, place.folder_names_in(folder)))
+            if (known or signs) and place.index.holds_something(folder):
                 yield Claim(folder, Unit.DIRECTORY, (folder,))
 
     def probes(self, checkpoint: LocalCheckpoint) -> tuple[Probe, ...]:

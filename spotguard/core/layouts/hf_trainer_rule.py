@@ -87,14 +87,16 @@ def _missing_state(paths: Collection[str], predecessor: tuple[str, ...] | None) 
 def _once_settled(checkpoint: LocalCheckpoint, paths: Collection[str], circumstances: Circumstances) -> Assessment:
     """The quiet that is needed besides the marker: mostly none."""
     settle = circumstances.settle_seconds
-    if any(map(_SHARDED.match, paths)):
+    if any(map(_SHARDED.match, paths)) and circumstances.predecessor is None:
         return whole_once_quiet(circumstances, settle, CompleteBy.MARKER, "other ranks may still write their shards")
     if not any(map(_OPTIMIZER.match, paths)) and circumstances.predecessor is None:
         return whole_once_quiet(circumstances, settle, CompleteBy.MARKER, "no optimizer in it: saved so, or being deleted")
     if _written_again(checkpoint):
         return whole_once_quiet(circumstances, settle, CompleteBy.MARKER, f"a file is newer than {MARKER}: it may be saved again")
     if missing := lacking(checkpoint, circumstances.predecessor, but=lambda path: _RNG.match(path) is not None):
-        return whole_once_quiet(circumstances, settle, CompleteBy.MARKER, f"no {missing}, which the one before it had")
+        return Unfinished(f"no {missing}, which the one before it had: it may be being deleted")
+    if any(map(_DEEPSPEED.match, paths)):  # all of FSDP's ranks had written before its `.metadata` came; DeepSpeed has nothing like it
+        return whole_once_quiet(circumstances, RANKS_SECONDS, CompleteBy.MARKER, "other ranks may still write their states")
     ranks = {path for path in paths if _RNG.match(path)}
     earlier = {path for path in circumstances.predecessor or () if _RNG.match(path)}
     if earlier - ranks or (len(ranks) > 1 and circumstances.predecessor is None):

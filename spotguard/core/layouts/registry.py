@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from spotguard.core.layouts.accelerate import Accelerate
 from spotguard.core.layouts.base import Layout
+from spotguard.core.layouts.dcp import Dcp
+from spotguard.core.layouts.deepspeed import DeepSpeed
 from spotguard.core.layouts.generic_dir import GenericDir
 from spotguard.core.layouts.generic_file import GenericFile
 from spotguard.core.layouts.hf_trainer import HfTrainer
+from spotguard.core.layouts.lightning import Lightning
+from spotguard.core.layouts.single_file import SingleFile
 
-IN_ORDER: tuple[Layout, ...] = (HfTrainer(), GenericDir(), GenericFile())
+IN_ORDER: tuple[Layout, ...] = (
+    HfTrainer(),
+    Lightning(),
+    Dcp(),
+    DeepSpeed(),
+    Accelerate(),
+    SingleFile(),
+    GenericDir(),
+    GenericFile(),
+)
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in IN_ORDER})
 """By name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from spotguard.core.checkpoint import LocalCheckpoint, LocalFile
+from spotguard.core.layouts.partitions import LATEST, fault_in_partitions
 from spotguard.core.layouts.sharding import fault_in_sharding, is_metadata
 from spotguard.core.structure import Finding, Probe, Structure, must_be_opened, structure_of
 
@@ -23,7 +24,14 @@ def probes_of(checkpoint: LocalCheckpoint, structure: StructureOf = structure_of
 
 
 def probe_of(file: LocalFile, structure: StructureOf = structure_of) -> Probe:
-    return Probe(file.source, file.stat, Structure.DCP_METADATA if is_metadata(file.path) else structure(file.path))
+    return Probe(file.source, file.stat, _of_shards(file.path) or structure(file.path))
+
+
+def _of_shards(path: str) -> Structure | None:
+    """What these names mean only beside shards or partitions: by themselves they are no fault, whatever is in them."""
+    if is_metadata(path):
+        return Structure.DCP_METADATA
+    return Structure.TEXT if path.rpartition("/")[2] == LATEST else None
 
 
 def fault_in(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], structure: StructureOf = structure_of) -> str | None:
@@ -31,7 +39,7 @@ def fault_in(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], str
     paths = {file.path for file in checkpoint.files}
     for file in checkpoint.files:
         probe = probe_of(file, structure)
-        if probe.structure in (Structure.ANY, Structure.DCP_METADATA):
+        if probe.structure is Structure.ANY or _of_shards(file.path):
             continue
         if not file.stat.size:
             return f"{file.path} is empty"
@@ -44,7 +52,11 @@ def fault_in(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], str
             return finding.reason if file.path in finding.reason else f"{file.path} {finding.reason}"
         if file.path.endswith(INDEX_SUFFIX) and (missing := missing_shard(file.path, finding, paths)):
             return f"{missing} is not there, which {file.path} names"
-    return fault_in_sharding(checkpoint, lambda file: findings.get(probe_of(file, structure)))
+
+    def finding_of(file: LocalFile) -> Finding | None:
+        return findings.get(probe_of(file, structure))
+
+    return fault_in_sharding(checkpoint, finding_of) or fault_in_partitions(checkpoint, finding_of)
 
 
 def text_of(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], path: str) -> str | None:

@@ -150,3 +150,12 @@ class Place:
         """The last components of the files and links directly in a folder."""
         entries = self.index.entries(folder)
         return frozenset(last_name(path) for path in (*entries.files, *entries.links))
+
+    def folder_names_in(self, folder: str) -> frozenset[str]:
+        """The last components of the folders directly in a folder."""
+        return frozenset(last_name(path) for path in self.index.entries(folder).folders)
+
+    def links_to(self, path: str) -> tuple[str, ...]:
+        """The links in this folder that lead to that file or folder."""
+        links = self.index.tree.links
+        return tuple(link for link in self.index.entries(self.path).links if links[link].resolved == path)

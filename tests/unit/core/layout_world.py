@@ -42,14 +42,19 @@ def tree(
 
 
 def findings(
-    checkpoint: LocalCheckpoint, documents: Mapping[str, Mapping[str, object]] | None = None, torn: Iterable[str] = ()
+    checkpoint: LocalCheckpoint,
+    documents: Mapping[str, Mapping[str, object]] | None = None,
+    torn: Iterable[str] = (),
+    *,
+    ended: bool = False,
 ) -> dict[Probe, Finding]:
-    """Every file is sound but those that are `torn`; `documents`: what JSON files hold, by path in the checkpoint."""
+    """Every file is sound but those that are `torn`; `documents`: what JSON and text files hold, by path in the checkpoint, and of
+    pointer files by path under the root."""
     paths = {file.source: file.path for file in checkpoint.files}
     told = {}
     for probe in probes_for(checkpoint):
-        path = paths[probe.source]
-        told[probe] = Finding(path not in torn, "is cut off" if path in torn else "", (documents or {}).get(path, {}))
+        path = paths.get(probe.source, probe.source)
+        told[probe] = Finding(path not in torn, "is cut off" if path in torn else "", (documents or {}).get(path, {}), ended)
     return told
 
 

@@ -92,7 +92,7 @@ def test_the_possible_first_save_of_a_trainer_needs_a_minute_until_the_kind_is_k
 
 
 def test_nothing_but_what_must_be_opened_is_asked() -> None:
-    checkpoint = folder("w.pt", "r.pkl", "notes.txt", "a.json")
+    checkpoint = folder("w.pt", "r.npy", "notes.txt", "a.json")
     assert {probe.source: probe.structure for probe in probes_for(checkpoint)} == {
         "step-10/w.pt": Structure.TORCH_ZIP,
         "step-10/a.json": Structure.JSON,

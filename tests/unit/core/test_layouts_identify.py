@@ -21,7 +21,17 @@ def layouts_in(found: Tree, layout: str = "auto") -> dict[str, str]:
 
 
 def test_the_layouts_of_this_version() -> None:
-    assert LAYOUT_NAMES == ("auto", "hf-trainer", "generic-dir", "generic-file")
+    assert LAYOUT_NAMES == (
+        "auto",
+        "hf-trainer",
+        "lightning",
+        "dcp",
+        "deepspeed",
+        "accelerate",
+        "single-file",
+        "generic-dir",
+        "generic-file",
+    )
     assert all(name == layout.name for name, layout in LAYOUTS.items())
 
 
@@ -85,10 +95,10 @@ def test_a_folder_with_nothing_in_it_is_no_checkpoint_yet() -> None:
 
 @pytest.mark.parametrize("suffix", ["pt", "pth", "ckpt", "bin", "safetensors", "npz", "h5", "keras", "ubj", "pkl"])
 def test_a_generic_file_is_known_by_its_suffix(suffix: str) -> None:
-    found = identify(tree(f"out/model.{suffix}", "out/model.txt"))
-    assert {name: c.layout for name, c in found.checkpoints.items()} == {f"out/model.{suffix}": "generic-file"}
-    checkpoint = found.checkpoints[f"out/model.{suffix}"]
-    assert (checkpoint.unit, checkpoint.stage, checkpoint.files[0].path) == (Unit.FILE, "out", f"model.{suffix}")
+    found = identify(tree(f"out/model_7.{suffix}", "out/model.txt"))
+    assert {name: c.layout for name, c in found.checkpoints.items()} == {f"out/model_7.{suffix}": "generic-file"}
+    checkpoint = found.checkpoints[f"out/model_7.{suffix}"]
+    assert (checkpoint.unit, checkpoint.stage, checkpoint.files[0].path) == (Unit.FILE, "out", f"model_7.{suffix}")
     assert list(found.loose) == ["out/model.txt"]
 
 
@@ -187,7 +197,7 @@ def test_a_checkpoint_of_which_only_the_name_can_be_seen_is_broken_not_absent() 
     assert {n: (c.layout, bool(c.broken)) for n, c in found.checkpoints.items()} == {
         "checkpoint-5": ("hf-trainer", True),
         "step-6": ("generic-dir", True),
-        "model.pt": ("generic-file", True),
+        "model.pt": ("single-file", True),
         "step-7": ("generic-dir", True),
     }
 

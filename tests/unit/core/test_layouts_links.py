@@ -116,16 +116,16 @@ def test_outside_of_checkpoints_a_link_to_a_file_is_that_file_and_one_to_a_folde
             "notes.txt",
             "checkpoint-5/trainer_state.json",
             links={
-                "sft/last.ckpt": link("epoch=1-step=5.ckpt", "sft/epoch=1-step=5.ckpt"),
+                "sft/best.pt": link("epoch=1-step=5.ckpt", "sft/epoch=1-step=5.ckpt"),
                 "copy.txt": link("notes.txt", "notes.txt"),
                 "checkpoint-9": link("checkpoint-5", "checkpoint-5", folder=True),
                 "gone.ckpt": link("nothing.ckpt", None),
             },
         )
     )
-    assert set(inventory.checkpoints) == {"sft/epoch=1-step=5.ckpt", "sft/last.ckpt", "checkpoint-5"}
-    last = inventory.checkpoints["sft/last.ckpt"]
-    assert [(file.path, file.source) for file in last.files] == [("last.ckpt", "sft/epoch=1-step=5.ckpt")]
+    assert set(inventory.checkpoints) == {"sft/epoch=1-step=5.ckpt", "sft/best.pt", "checkpoint-5"}
+    best = inventory.checkpoints["sft/best.pt"]
+    assert [(file.path, file.source) for file in best.files] == [("best.pt", "sft/epoch=1-step=5.ckpt")]
     assert inventory.loose["copy.txt"].source == "notes.txt"
     assert set(inventory.loose) == {"notes.txt", "copy.txt"}
     assert not inventory.unreadable
@@ -142,7 +142,7 @@ def test_outside_of_checkpoints_a_link_that_leads_out_is_told_and_a_checkpoint_b
         )
     )
     assert set(inventory.unreadable) == {"data", "checkpoint-7", "last.ckpt"}
-    assert {name: c.layout for name, c in inventory.checkpoints.items()} == {"checkpoint-7": "hf-trainer", "last.ckpt": "generic-file"}
+    assert {name: c.layout for name, c in inventory.checkpoints.items()} == {"checkpoint-7": "hf-trainer", "last.ckpt": "lightning"}
     assert all("leads out" in (checkpoint.broken or "") for checkpoint in inventory.checkpoints.values())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -155,3 +156,27 @@ def test_a_safe_path_has_no_way_out(path: str) -> None:
 )
 def test_links_are_held_to_the_checkpoint(link: str, target: str, inside: bool) -> None:
     assert stays_inside(link, target) is inside
+
+
+def test_links_beside_it_and_the_world_size_are_written_only_where_there_are_some() -> None:
+    beside = (ManifestLink("sft/last.ckpt", "checkpoint-100"), ManifestLink("newest", "sft/checkpoint-100"))
+    more = replace(SAMPLE, links_beside=beside, world_size=4)
+    assert decode(encode(more)) == more
+    assert not {"links_beside", "world_size"} & json.loads(encode(SAMPLE)).keys()
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("last", "../../etc"),
+        ("last", "/etc/passwd"),
+        ("../last", "sft/checkpoint-100"),
+        ("last", "sft/checkpoint-99"),
+        ("last", ""),
+        ("sft/checkpoint-100", "checkpoint-100"),
+        ("sft/checkpoint-100/x", "../checkpoint-100"),
+    ],
+)
+def test_a_link_beside_it_that_leads_anywhere_else_is_refused(path: str, target: str) -> None:
+    with pytest.raises(ManifestError):
+        decode(changed(lambda document: document.update(links_beside=[{"path": path, "target": target}])))

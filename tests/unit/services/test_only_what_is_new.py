@@ -67,10 +67,10 @@ def test_of_a_checkpoint_of_which_95_percent_are_files_of_the_previous_one_at_mo
         world = World(parts_only=parts_only)
         machine = world.machine()
         async with machine.on():
-            await machine.state_of(save(machine, 100, {"frozen.safetensors": FROZEN, "adapter.safetensors": fresh(100)}), "committed")
+            await machine.state_of(save(machine, 100, {"frozen-00001.safetensors": FROZEN, "adapter.safetensors": fresh(100)}), "committed")
             before = machine.link.carried_bytes
             with capture_logs() as logs:
-                name = save(machine, 200, {"renamed-00001.safetensors": FROZEN, "adapter.safetensors": fresh(200)})
+                name = save(machine, 200, {"frozen-00002.safetensors": FROZEN, "adapter.safetensors": fresh(200)})
                 await machine.state_of(name, "committed")
         manifest = next(one for one in machine.manifests().values() if one["name"] == name)
         assert len(FROZEN) / manifest["total_bytes"] > 0.94

@@ -398,3 +398,23 @@ async def test_a_save_that_was_cut_off_before_its_layout_shows_is_not_taken_for_
     await machine.run().commit("checkpoint-100", hf_files(100))
     machine.write({"model.safetensors": hf_files(200)["model.safetensors"]}, below="checkpoint-200", age_seconds=600)
     assert (await machine.restore()).name == "checkpoint-100"
+
+
+@pytest.mark.parametrize("lying", ["nothing", "a link to another", "a file", "the same link"])
+async def test_a_link_that_leads_to_it_from_beside_is_restored_and_what_lay_there_is_kept(machine: NewMachine, lying: str) -> None:
+    beside = {"sft/last.ckpt": "epoch=1-step=10.ckpt"}
+    files = {"epoch=1-step=10.ckpt": b"content"}
+    await machine.run().commit("sft/epoch=1-step=10.ckpt", files, unit=Unit.FILE, layout="lightning", links_beside=beside)
+    link = machine.root / "sft/last.ckpt"
+    link.parent.mkdir(parents=True)
+    if lying == "a file":
+        link.write_bytes(b"torn")
+        os.utime(link, (1, 1))
+    elif lying != "nothing":
+        link.symlink_to("epoch=1-step=10.ckpt" if lying == "the same link" else "epoch=0-step=5.ckpt")
+    outcome = await machine.restore()
+    assert os.readlink(link) == "epoch=1-step=10.ckpt"
+    assert link.read_bytes() == b"content"
+    kept = [path.read_bytes() for path in (machine.root / ".spotguard-quarantine").rglob("*") if path.is_file() and not path.is_symlink()]
+    assert kept == ([b"torn"] if lying == "a file" else [])
+    assert any(moved.name == "sft/last.ckpt" for moved in outcome.moved_aside) == (lying in ("a file", "a link to another"))
