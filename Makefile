@@ -6,7 +6,7 @@ VENV ?= .venv
 CI_ENV ?= .ci-env
 WORKERS ?= 2
 READY := $(VENV)/.installed
-BESIDE := needs_ceph or needs_localstack or needs_hf or needs_systemd or needs_podman or needs_frameworks or needs_chromium
+BESIDE := needs_ceph or needs_localstack or needs_hf or needs_systemd or needs_podman or needs_packaging or needs_frameworks or needs_chromium
 
 export SPOTGUARD_CI_ENV ?= $(CI_ENV)
 export SPOTGUARD_HF_PYTHON ?= $(abspath $(SPOTGUARD_CI_ENV))/hf/bin/python
