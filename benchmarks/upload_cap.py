@@ -73,7 +73,9 @@ async def _endpoint() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1 << 20)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    json.dump(noted, sys.stdout)
+    sys.stdout.write(json.dumps(noted))
+    sys.stdout.flush()
+    os._exit(0)  # connections are open still, and of no more use
 
 
 async def _keep_sending(transfer: PartTransfer, body: Slice, worker: int) -> None:
