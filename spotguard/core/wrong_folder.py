@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from pathlib import PurePosixPath
 
 _CHECKPOINT = re.compile(r"^(tmp-)?(checkpoint|ckpt|global_?step|step|epoch|iter)[-_=]?\d+", re.IGNORECASE)
 _WEIGHTS = frozenset({".pt", ".pth", ".ckpt", ".safetensors", ".distcp", ".keras"})
@@ -45,22 +44,24 @@ class Resemblance(StrEnum):
 
 def resemblance(path: str) -> Resemblance:
     """Of an absolute path of a file that is open for writing."""
-    pure = PurePosixPath(path)
-    folders = pure.parts[1:-1]
-    if path.startswith(_SYSTEM) or pure.name.startswith(("events.out.tfevents", ".")) or pure.suffix.lower() in _NEVER:
+    *folders, name = path.split("/")
+    suffix = _suffix(name)
+    if path.startswith(_SYSTEM) or name.startswith(("events.out.tfevents", ".")) or suffix in _NEVER:
         return Resemblance.NONE
     if any(_ELSEWHERE.match(folder) for folder in folders):
         return Resemblance.NONE
-    weights = pure.suffix.lower() in _WEIGHTS
-    if any(_CHECKPOINT.match(folder) for folder in folders) or (weights and _CHECKPOINT.match(pure.name)):
+    weights = suffix in _WEIGHTS
+    if any(_CHECKPOINT.match(folder) for folder in folders) or (weights and _CHECKPOINT.match(name)):
         return Resemblance.CHECKPOINT
-    return Resemblance.WEIGHTS if weights and not _DATA.match(pure.parent.name) else Resemblance.NONE
+    return Resemblance.WEIGHTS if weights and not _DATA.match(folders[-1]) else Resemblance.NONE
 
 
 def output_folder(path: str) -> str:
     """The folder that holds the checkpoints: what `watch.dir` would have to be."""
-    pure = PurePosixPath(path)
-    for folder in (*reversed(pure.parents), pure):
-        if _CHECKPOINT.match(folder.name):
-            return str(folder.parent)
-    return str(pure.parent)
+    parts = path.split("/")
+    first = next((at for at, part in enumerate(parts) if _CHECKPOINT.match(part)), len(parts) - 1)
+    return "/".join(parts[:first]) or "/"
+
+
+def _suffix(name: str) -> str:
+    return f".{name.rpartition('.')[2].lower()}" if "." in name else ""
