@@ -14,6 +14,8 @@ from spotguard.core.run_keys import CHECKPOINT_METADATA, LOOSE, RUN_METADATA, Ru
 
 GARBAGE_AGE_SECONDS = 7 * 24 * 3600.0
 """Only what is older, by S3's clock, is garbage. A commit reuses nothing older than 3 days, so 4 days lie between the two."""
+ABANDONED_SECONDS = 24 * 3600.0
+"""An upload that nothing was added to for so long is nobody's any more: what it has costs money until it is aborted."""
 
 
 def is_data_key(keys: RunKeys, key: str) -> bool:
@@ -24,6 +26,11 @@ def is_data_key(keys: RunKeys, key: str) -> bool:
 def old_enough(modified: float | None, now: float) -> bool:
     """Both in seconds since the epoch by S3's clock. What has no known age is not old."""
     return modified is not None and now - modified > GARBAGE_AGE_SECONDS
+
+
+def is_abandoned(initiated: float | None, parts: Collection[float | None], now: float) -> bool:
+    """Whether a multipart upload was begun, and given its newest part, more than a day ago; times as above. The unknown is not old."""
+    return initiated is not None and all(moment is not None and now - moment > ABANDONED_SECONDS for moment in (initiated, *parts))
 
 
 def proves_ours(keys: RunKeys, key: str, metadata: Mapping[str, str]) -> bool:

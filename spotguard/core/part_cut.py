@@ -8,7 +8,7 @@ from typing import NamedTuple
 MIB = 1 << 20
 MAX_PARTS = 10_000
 LEAST_PART = 5 * MIB
-"""Of every part but the last."""
+"""Of every part but the last, on S3."""
 IN_FLIGHT_BYTES = 160 * MIB
 _LARGE = 16 << 30
 _COMFORTABLE_PART = 64 * MIB
@@ -49,9 +49,9 @@ def step_of_listed(size: int, listed: Mapping[int, int]) -> int | None:
     candidates = [found]
     if number > 1 and (size - found) % (number - 1) == 0:
         candidates.append((size - found) // (number - 1))  # the only one that is there is the last, and shorter
-    for step in candidates:
+    for step in sorted(candidates, key=lambda step: step < LEAST_PART):
         parts = -(-size // step) if step > 0 else MAX_PARTS + 1
-        if parts <= MAX_PARTS and (parts == 1 or step >= LEAST_PART) and _explains(size, step, listed):
+        if parts <= MAX_PARTS and _explains(size, step, listed):
             return step
     return None
 

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 
 import structlog
 
-from spotguard.core.garbage import is_data_key, old_enough
+from spotguard.core.garbage import is_abandoned, is_data_key, old_enough
 from spotguard.core.manifest import format_time, parse_time
 from spotguard.core.retention import RetentionRule, given_up
 from spotguard.core.run_keys import ManifestKey, RunKeys
 from spotguard.ports.clock import Clock
-from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreError
-from spotguard.ports.part_transfer import PartTransfer
+from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreError, UploadMissing
+from spotguard.ports.part_transfer import PartTransfer, Upload
 from spotguard.services.deletion import Deleted, Deletion, DeletionTools, MayNotRun, NotUnderstood
 from spotguard.services.manifest_survey import ManifestSurvey, ManifestSurveyor
 
@@ -134,15 +134,22 @@ class Janitor:
         return given_up(survey.manifests, self._rule, now=now, unreadable=survey.unreadable, in_use=self._tools.in_use())
 
     async def _abort_dead_uploads(self, now: float) -> int:
-        """Uploads carry no metadata to prove whose they are; but one under our prefix that is older than 7 days serves nobody."""
+        """Uploads carry no metadata to prove whose they are; but one under our prefix that nobody added to for a day serves nobody."""
         aborted = 0
         for upload in await self._transfer.unfinished(self._tools.keys.root):
             usable = is_data_key(self._tools.keys, upload.key) and not self._tools.used().has_key(upload.key)
-            if usable and old_enough(upload.initiated, now):
+            if usable and is_abandoned(upload.initiated, (), now) and await self._is_idle(upload, now):
                 self._tools.insist()
                 await self._transfer.abort(upload)
                 aborted += 1
         return aborted
+
+    async def _is_idle(self, upload: Upload, now: float) -> bool:
+        try:
+            parts = await self._transfer.parts(upload)
+        except UploadMissing:
+            return False  # completed or aborted meanwhile
+        return is_abandoned(upload.initiated, [part.modified for part in parts], now)
 
     async def _next_round(self) -> bool:
         """Wait for a commit or the time of a round; whether it was a commit."""

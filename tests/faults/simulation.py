@@ -16,11 +16,13 @@ from awscrt.checksums import crc64nvme
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.manifest import Manifest, decode
 from spotguard.core.notice import NoticeKind
+from spotguard.core.retention import RetentionRule
 from spotguard.core.run_keys import newest_first
 from spotguard.core.status import DaemonState
 from spotguard.ports.trainer import TrainerProcess
-from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
-from tests.support.machine import KEYS, Machine, hf_files
+from tests.support.faulty_store import Fault, Faults, FaultyCopies, FaultyStore, FaultyTransfer
+from tests.support.machine import KEYS, Machine, hf_files, safetensors
+from tests.support.memory_copies import MemoryCopies
 from tests.support.memory_metadata import MemoryMetadataService
 from tests.support.memory_store import Link, MemoryBucket, MemoryStore, MemoryTransfer
 from tests.support.memory_trainer import MemoryJournal, MemoryTrainer
@@ -38,6 +40,8 @@ class Told:
     finished: list[int] = field(default_factory=list)
     """Steps that the trainer finished writing, in order."""
     newest_restorable: int | None = None
+    copied: int = 0
+    """Objects and parts that were copied inside the store."""
     broken: list[str] = field(default_factory=list)
     """Promise 1, where it does not hold."""
 
@@ -47,15 +51,22 @@ class Story:
     dies_at_safe = False
     """Whether the machine goes the moment it is called safe, instead of at its deadline."""
 
+    resaves = 0.15
+    """How often a step is saved again, with other content under the same name."""
+
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
-        self.bucket = MemoryBucket(self.clock)
+        self.bucket = MemoryBucket(self.clock, min_part_bytes=0)
         self.disk = MemoryVolume(self.clock)
         self.imds = MemoryMetadataService(self.clock.wall)
         self.trainer = MemoryTrainer()
         self.journal = MemoryJournal()
         self.link = Link(self.rng.choice([200_000, 1_000_000, 20_000_000]))
+        self.part_bytes = self.rng.choice([1 << 20, 1 << 20, 5 << 20])
+        self.whole_copy_bytes = self.rng.choice([0, 128 << 20])
+        self.retention = RetentionRule(self.rng.choice([None, None, 1, 2]), None, None)
+        self.frozen = b""
         self.process: TrainerProcess | None = None
         self.written: dict[str, list[Mapping[str, bytes]]] = {}
         """By name, every content that the trainer has finished or begun, in order."""
@@ -77,7 +88,7 @@ class Story:
 
     async def _train(self) -> None:
         keep = self.rng.choice([1, 2, 3])
-        size = self.rng.choice([20_000, 200_000, 2_000_000])
+        size = self.rng.choice([20_000, 2_000_000, 3_000_000])
         kept: list[int] = []
         while not self.stop_training.is_set():
             try:
@@ -85,7 +96,7 @@ class Story:
                     await self.stop_training.wait()
             except TimeoutError:
                 pass
-            if not (kept and self.rng.random() < 0.15):  # else the same step is saved again, with other content
+            if not (kept and self.rng.random() < self.resaves):  # else the same step is saved again, with other content
                 self.step += 10
                 kept.append(self.step)
             await self._save(self.step, size)
@@ -96,7 +107,10 @@ class Story:
 
     async def _save(self, step: int, size: int) -> None:
         name = f"checkpoint-{step}"
+        if not self.frozen or self.rng.random() < 0.2:
+            self.frozen = safetensors(self.rng.randbytes(1000) * self.rng.choice([150, 600]))
         files = hf_files(step, weights=self.rng.randbytes(min(size, 4096)) * max(1, size // 4096), salt=self.rng.randrange(10**9))
+        files = {"frozen.safetensors": self.frozen, **files}
         self.written.setdefault(name, []).append(files)
         for path, content in files.items():
             half = content[: len(content) // 2]
@@ -114,7 +128,7 @@ class Story:
 
     async def _guarded_life(self) -> None:
         notice_at = self.rng.uniform(60, 300)
-        kills = sorted(self.rng.uniform(1, notice_at + 60) for _ in range(self.rng.choice([0, 1, 2])))
+        kills = sorted(self.rng.uniform(1, notice_at + 60) for _ in range(self.rng.choice([0, 1, 2, 3])))
         announced = False
         while True:
             self.machine = self._boot()
@@ -127,6 +141,8 @@ class Story:
                     announced = True
                 if kills:
                     await asyncio.sleep(max(0.0, kills.pop(0) - self.clock.monotonic()))
+                    if self.rng.random() < 0.8:
+                        await self._until_in_the_middle(self.clock.monotonic() + 40)
                     self.told.kills += 1
                     continue
                 await self._until(end)
@@ -134,6 +150,11 @@ class Story:
                 interruption = self.machine.guard.drain.view.value.interruption
                 self.told.verdict = interruption.verdict if interruption else None
                 return
+
+    async def _until_in_the_middle(self, end: float) -> None:
+        """Wait for a large file of which parts lie in the bucket and others do not."""
+        while self.clock.monotonic() < end and not any(upload.parts for upload in self.bucket.uploads.values()):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.1)
 
     async def _until(self, end: float) -> None:
         assert self.machine is not None
@@ -159,8 +180,11 @@ class Story:
             link=self.link,
             store=FaultyStore(MemoryStore(self.bucket, self.clock), faults),
             transfer=FaultyTransfer(MemoryTransfer(self.bucket, self.link), faults),
+            stored=FaultyCopies(MemoryCopies(self.bucket, whole_copy_bytes=self.whole_copy_bytes), faults),
             signal="SIGUSR1",
             name=self.host,
+            part_bytes=self.part_bytes,
+            retention=self.retention,
         )
 
     # the judgement
@@ -176,6 +200,7 @@ class Story:
             self.told.broken += self._faults_of(manifest)
         newest = newest_first([parsed for key in manifests if (parsed := KEYS.parse_manifest(key))])
         self.told.finished = list(self.finished)
+        self.told.copied = sum(verb in ("copy", "copy_part") for verb, _ in self.bucket.log)
         self.told.newest_restorable = manifests[newest[0].key].step if newest else None
 
     def _faults_of(self, manifest: Manifest) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.faults.simulation import Story, Told, describe
 from tests.support.virtual_time import run_virtual
@@ -32,8 +34,14 @@ def test_no_story_breaks_a_promise(batch: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_stories_contain_what_they_are_about() -> None:
-    """Kills, safe verdicts and more than one save happen in the first seeds, so that the test above tests something."""
-    stories = [play(seed) for seed in range(15)]
+    """Kills, safe verdicts, more than one save, copies and resumed uploads happen in the first seeds, else that test tests nothing."""
+    with capture_logs() as logs:
+        stories = [play(seed) for seed in range(15)]
     assert sum(told.kills for told in stories) > 5
     assert sum(told.verdict == "safe" for told in stories) >= 10
     assert sum(len(told.finished) > 3 for told in stories) > 7
+    assert sum(told.copied > 0 for told in stories) > 7
+    events = Counter(line["event"] for line in logs)
+    assert events["upload.resumed"] > 1
+    assert events["copy.failed"] > 0
+    assert events["retention.applied"] > 0

@@ -7,16 +7,21 @@ from collections.abc import Sequence
 import pytest
 
 from spotguard.core.checkpoint import LocalFile
+from spotguard.core.reuse import KnownFiles
 from spotguard.core.verdict import Evidence
 from spotguard.ports.checkpoint_volume import HeldFile
-from spotguard.services import carrier, drain
+from spotguard.ports.part_transfer import ListedPart, SentPart, Slice
+from spotguard.services import carrier, drain, file_placing
 from spotguard.services.checkpoint_upload import CheckpointUpload, SentFile
+from spotguard.services.content_sums import ContentSums
 from spotguard.services.dispatcher import Dispatcher
 from spotguard.services.file_placing import FilePlacing
 from spotguard.services.part_engine import Errand
+from spotguard.services.reuse import Duplicate
 from tests.faults.simulation import Story, Told
 from tests.faults.test_simulator import play
 from tests.faults.test_two_writers import play as play_two
+from tests.support.memory_copies import MemoryCopies
 
 SEEDS = range(25)
 
@@ -46,6 +51,25 @@ def test_overwriting_a_key_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         return SentFile(held.stat, key, sent.etag, sent.crc64nvme)
 
     monkeypatch.setattr(FilePlacing, "place", overwrite)
+    assert any(caught(play(seed)) for seed in SEEDS)
+
+
+def test_taking_a_file_of_equal_size_for_an_equal_file_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def credulous(size: int, sums: ContentSums, known_files: KnownFiles, *, step: int) -> Duplicate | None:
+        known = known_files.of_size(size)
+        return Duplicate(known[0].key, known[0].crc64nvme, None) if known else None
+
+    monkeypatch.setattr(file_placing, "find_duplicate", credulous)
+    assert any(caught(play(seed)) for seed in SEEDS)
+
+
+def test_trusting_the_parts_of_an_earlier_life_without_their_checksums_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def trusting(self: MemoryCopies, listed: ListedPart, body: Slice) -> SentPart | None:
+        assert listed.crc64nvme is not None
+        return SentPart(listed.number, listed.size, listed.etag, listed.crc64nvme)
+
+    monkeypatch.setattr(MemoryCopies, "confirm", trusting)
+    monkeypatch.setattr(Story, "resaves", 0.7)
     assert any(caught(play(seed)) for seed in SEEDS)
 
 

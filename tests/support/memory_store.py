@@ -52,6 +52,8 @@ class MemoryUpload:
     metadata: Mapping[str, str]
     parts: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     """By number: ETag and bytes."""
+    modified: dict[int, float] = field(default_factory=dict)
+    """By number: when the part came."""
 
 
 class MemoryBucket:
@@ -118,7 +120,8 @@ class MemoryBucket:
         if not 1 <= number <= 10_000:
             raise StoreRejected(f"part {number} of {upload.key}: numbers go from 1 to 10,000")
         etag = self._etag()
-        self.upload(upload).parts[number] = (etag, body)
+        state = self.upload(upload)
+        state.parts[number], state.modified[number] = (etag, body), self.now()
         self.log.append((verb, upload.key))
         return etag
 
@@ -301,8 +304,9 @@ class MemoryTransfer:
     async def parts(self, upload: Upload) -> Sequence[ListedPart]:
         await asyncio.sleep(0)
         keeps = self.bucket.keeps_checksums
-        listed = sorted(self.bucket.upload(upload).parts.items())
-        return [ListedPart(n, len(body), etag, crc64nvme(body) if keeps else None) for n, (etag, body) in listed]
+        state = self.bucket.upload(upload)
+        listed = sorted(state.parts.items())
+        return [ListedPart(n, len(body), etag, crc64nvme(body) if keeps else None, state.modified[n]) for n, (etag, body) in listed]
 
     async def fetch(self, key: str, into: Slice, *, etag: str | None = None, progress: Progress | None = None) -> int:
         await asyncio.sleep(0)

@@ -160,21 +160,25 @@ class TestSweep:
 
         virtually(story())
 
-    def test_only_old_uploads_under_the_run_are_aborted(self) -> None:
+    def test_only_uploads_under_the_run_that_nobody_added_to_for_a_day_are_aborted(self) -> None:
         async def story() -> None:
             run = RunInBucket()
             transfer = MemoryTransfer(run.bucket)
             dead = await transfer.begin("runs/1/checkpoint-1/a", metadata={})
             used = await transfer.begin("runs/1/checkpoint-2/a", metadata={})
+            alive = await transfer.begin("runs/1/checkpoint-4/a", metadata={})
             await transfer.begin("runs/10/checkpoint-1/a", metadata={})
-            await asyncio.sleep(8 * DAY)
+            await asyncio.sleep(1.5 * DAY)
             young = await transfer.begin("runs/1/checkpoint-3/a", metadata={})
+            run.bucket.add_part(dead, 1, b"old")
+            run.bucket.uploads[dead.upload_id].modified[1] -= 1.4 * DAY
+            run.bucket.add_part(alive, 1, b"new")
             swept = await a_janitor(run, in_use=["checkpoint-2"]).sweep()
             left = {upload.upload_id for upload in await transfer.unfinished("runs/")}
             assert swept.aborted_uploads == 1
             assert dead.upload_id not in left
-            assert {used.upload_id, young.upload_id} <= left
-            assert len(left) == 3
+            assert {used.upload_id, young.upload_id, alive.upload_id} <= left
+            assert len(left) == 4
 
         virtually(story())
 
