@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from spotguard.core.claim import ClaimPhase
 from spotguard.core.notice import NoticeKind
+from spotguard.core.retention import RetentionRule
 from tests.faults.simulation import Story
 from tests.support.machine import manifests_in
 from tests.support.memory_metadata import MemoryMetadataService
@@ -34,7 +35,9 @@ class TwoWriters:
         self.rng = self.old.rng
         self.new.host = "i-2"
         self.new.clock, self.new.bucket, self.new.written = self.old.clock, self.old.bucket, self.old.written
-        self.old.link = Link(self.rng.choice([20_000, 100_000, 5_000_000]))  # slow ones are in the middle of it when they must stop
+        self.old.link = Link(self.rng.choice([50_000, 200_000, 5_000_000]))  # slow ones are in the middle of it when they must stop
+        if seed % 3:
+            self.old.retention = self.new.retention = RetentionRule()  # else who wrote what could not be told afterwards
         self.new.disk = MemoryVolume(self.new.clock)
         self.new.imds = MemoryMetadataService(self.new.clock.wall)
 
