@@ -12,8 +12,10 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from spotguard.adapters import ubjson
 from spotguard.adapters.content import Content
-from spotguard.adapters.dcp_metadata import CutOff, shard_names
+from spotguard.adapters.dcp_metadata import CutOff, shards_in
+from spotguard.adapters.tensor_bundle import NoIndex, shard_sizes
 from spotguard.adapters.zip_end import LOCAL_HEADER, fault_in_zip
 from spotguard.core.structure import Finding, Structure
 
@@ -24,7 +26,6 @@ _SAFETENSORS_HEADER_LIMIT_BYTES = 100_000_000
 """`MAX_HEADER_SIZE` of the safetensors library."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_TABLE_MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How a pickle of Python 3 begins. Legacy torch files are pickles of protocol 2 with raw bytes behind them."""
 _STOP = b"."
@@ -63,7 +64,7 @@ def _has_an_end(content: Content, structure: Structure) -> bool:
     """Of a file without a fault. HDF5 is written in any order, so that its size alone proves nothing."""
     if structure in (Structure.TORCH_ZIP, Structure.BINARY):
         return content.read(len(LOCAL_HEADER), 0) == LOCAL_HEADER
-    return structure in (Structure.ZIP, Structure.SAFETENSORS, Structure.TABLE)
+    return structure in (Structure.ZIP, Structure.SAFETENSORS, Structure.UBJSON)
 
 
 def _safetensors(content: Content) -> str | None:
@@ -124,11 +125,21 @@ def _hdf5(content: Content) -> str | None:
     return None if content.size in (end, base + end) else f"has {content.size} of the {max(end, base)} bytes that its superblock tells of"
 
 
-def _table(content: Content) -> str | None:
-    """TensorFlow's `core/lib/io/format.h`: a table ends with this magic number, little endian."""
-    return (
-        None if content.read(8, max(0, content.size - 8)) == _TABLE_MAGIC else "has no table footer: it is cut off, or still being written"
-    )
+def _ubjson(content: Content) -> str | None:
+    try:
+        ubjson.walk(content)
+    except ubjson.NotWhole as error:
+        return str(error)
+    except ubjson.TooMany:
+        return None if content.read(1, content.size - 1) in (b"}", b"]") else "does not end as UBJSON does"
+    return None
+
+
+def _tensor_index(content: Content) -> Finding:
+    try:
+        return Finding(True, document={"data_bytes": shard_sizes(content)}, ended=True)
+    except NoIndex as error:
+        return Finding(False, str(error))
 
 
 _CHECKS: Mapping[Structure, Callable[[Content], str | None]] = {
@@ -137,7 +148,7 @@ _CHECKS: Mapping[Structure, Callable[[Content], str | None]] = {
     Structure.ZIP: fault_in_zip,
     Structure.BINARY: _binary,
     Structure.HDF5: _hdf5,
-    Structure.TABLE: _table,
+    Structure.UBJSON: _ubjson,
 }
 
 
@@ -152,7 +163,7 @@ def _text(content: Content) -> Finding:
 
 def _dcp_metadata(content: Content) -> Finding:
     try:
-        return Finding(True, document={"shards": shard_names(content)}, ended=True)
+        return Finding(True, document={"shards": shards_in(content)}, ended=True)
     except CutOff as fault:
         return Finding(False, str(fault))
 
@@ -195,5 +206,6 @@ def _trimmed(document: dict[str, Any], size: int) -> dict[str, Any]:
 _DOCUMENTS: Mapping[Structure, Callable[[Content], Finding]] = {
     Structure.JSON: _json,
     Structure.TEXT: _text,
+    Structure.TENSOR_INDEX: _tensor_index,
     Structure.DCP_METADATA: _dcp_metadata,
 }

@@ -96,8 +96,7 @@ class Exchange:
             connection.connect()
         self._hold(connection.sock)
         try:
-            with self._connections.pacing.held(connection.sock):
-                closes = self._converse(connection, request, answer)
+            closes = self._converse(connection, request, answer)
         finally:
             self._hold(None)
         if closes:

@@ -30,8 +30,10 @@ class Structure(StrEnum):
     """A pointer file: its text, up to 64 KiB, is wanted."""
     DCP_METADATA = "dcp-metadata"
     """The `.metadata` of a torch.distributed.checkpoint: a pickle of which only the names of the shards are wanted."""
-    TABLE = "table"
-    """TensorFlow's `.index`: a table with a magic number at its end."""
+    TENSOR_INDEX = "tensor-index"
+    """TensorFlow's `.index`: a table of the tensors and where they are; how long the data files must be is wanted."""
+    UBJSON = "ubjson"
+    """XGBoost's `.ubj`: one document with lengths all the way."""
     NONEMPTY = "nonempty"
     """No end of its own: more than zero bytes is all that can be asked."""
     ANY = "any"
@@ -52,8 +54,8 @@ class Finding:
     sound: bool
     reason: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
-    """JSON up to 64 MiB: the top-level object without nested lists longer than 10,000 entries. TEXT: `text`. DCP_METADATA: `shards`, the
-    file names that it holds. Else empty."""
+    """JSON up to 64 MiB: the top-level object without nested lists longer than 10,000 entries. TEXT: `text`. DCP_METADATA: `shards`,
+    file name -> the bytes that it must at least have. TENSOR_INDEX: `data_bytes`, the same for each data file by its number. Else empty."""
     ended: bool = False
     """Whether the file has an end of its own that is written last, and it is there. A legacy pickle is sound and has none."""
 
@@ -70,7 +72,7 @@ _BY_SUFFIX: Mapping[str, Structure] = {
     "h5": Structure.HDF5,
     "hdf5": Structure.HDF5,
     "pkl": Structure.BINARY,
-    "ubj": Structure.NONEMPTY,
+    "ubj": Structure.UBJSON,
     "npy": Structure.NONEMPTY,
     "distcp": Structure.NONEMPTY,
     "msgpack": Structure.NONEMPTY,

@@ -63,10 +63,12 @@ def _fault_in_folder(folder: str, files: list[LocalFile], finding_of: Callable[[
             if not shards:
                 continue  # whatever it is, it is not that of shards
             return f"{file.path} {'has not been looked into yet' if finding is None else finding.reason or 'is not sound'}"
-        wanted = {f"{inside}{name}" for name in finding.document.get("shards", ())}
-        if missing := min(wanted - shards.keys(), default=None):
+        wanted = {f"{inside}{name}": least for name, least in finding.document.get("shards", {}).items()}
+        if missing := min(wanted.keys() - shards.keys(), default=None):
             return f"{missing} is not there, which {file.path} names"
-        for path in sorted(wanted):
+        for path, least in wanted.items():
+            if (size := shards[path].stat.size) < least:
+                return f"{path} has {size} of the {least} bytes that {file.path} tells of"
             if shards[path].stat.mtime_ns > file.stat.mtime_ns:
                 return f"{path} is newer than {file.path}: it is being saved again"
     return None

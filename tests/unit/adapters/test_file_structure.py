@@ -34,8 +34,10 @@ def a_safetensors(path: Path) -> Path:
     return path
 
 
-def a_table(path: Path) -> Path:
-    path.write_bytes(os.urandom(10_000) + struct.pack("<Q", 0xDB4775248B80FB57))
+def a_ubjson(path: Path) -> Path:
+    """The way in which XGBoost writes a model: named values, and arrays of one type with their count before them."""
+    array = b"[$d#L" + (25).to_bytes(8, "big") + bytes(100)
+    path.write_bytes(b"{" + b"L" + (7).to_bytes(8, "big") + b"weights" + array + b"i\x04name" + b"Si\x05model" + b"i\x01xU\x07" + b"}")
     return path
 
 
@@ -58,7 +60,7 @@ def an_hdf5(path: Path, *, version: int = 0, flags: int = 0) -> Path:
         (Structure.ZIP, a_zip),
         (Structure.BINARY, a_zip),
         (Structure.SAFETENSORS, a_safetensors),
-        (Structure.TABLE, a_table),
+        (Structure.UBJSON, a_ubjson),
         (Structure.HDF5, an_hdf5),
         (Structure.HDF5, lambda path: an_hdf5(path, version=1)),
         (Structure.HDF5, lambda path: an_hdf5(path, version=2)),
@@ -77,19 +79,23 @@ def test_the_whole_file_is_sound_and_a_cut_one_is_not(tmp_path: Path, structure:
 class StorageInfo:
     relative_path: str
     offset: int
-    tensor: bytes
+    length: int
+    checksum: bytes
 
 
 def metadata_of(path: Path, *shards: str) -> Path:
     """As torch pickles it: the names are strings of objects in a dictionary, among much else."""
-    content = {f"layer.{at}.weight of {shard}": StorageInfo(shard, at, os.urandom(40)) for at in range(300) for shard in shards}
+    content = {
+        f"layer.{at}.weight of {shard}": StorageInfo(shard, at * 70_000, 70_000, os.urandom(40)) for at in range(300) for shard in shards
+    }
     path.write_bytes(pickle.dumps({"storage_data": content, "planner_data": {"x": list(range(500))}}))
     return path
 
 
-def test_the_shards_are_read_from_dcp_metadata_and_a_cut_one_is_not_sound(tmp_path: Path) -> None:
+def test_the_shards_and_their_sizes_are_read_from_dcp_metadata_and_a_cut_one_is_not_sound(tmp_path: Path) -> None:
     path = metadata_of(tmp_path / ".metadata", "__1_0.distcp", "__0_0.distcp", "__0_0.distcp")
-    assert look(path, Structure.DCP_METADATA) == Finding(True, document={"shards": ("__0_0.distcp", "__1_0.distcp")}, ended=True)
+    shards = {"__0_0.distcp": 21_000_000, "__1_0.distcp": 21_000_000}
+    assert look(path, Structure.DCP_METADATA) == Finding(True, document={"shards": shards}, ended=True)
     whole = path.read_bytes()
     for size in {1, 20, len(whole) // 2, int(len(whole) * 0.99), len(whole) - 1, *range(100, len(whole), 997)}:
         path.write_bytes(whole[:size])
@@ -100,14 +106,14 @@ def test_the_shards_are_read_from_dcp_metadata_and_a_cut_one_is_not_sound(tmp_pa
 
 def test_nothing_in_dcp_metadata_is_executed(tmp_path: Path) -> None:
     (tmp_path / ".metadata").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "executed").encode() + b"'\ntR.")
-    assert look(tmp_path / ".metadata", Structure.DCP_METADATA) == Finding(True, document={"shards": ()}, ended=True)
+    assert look(tmp_path / ".metadata", Structure.DCP_METADATA) == Finding(True, document={"shards": {}}, ended=True)
     assert not (tmp_path / "executed").exists()
 
 
 def test_dcp_metadata_that_is_too_large_to_walk_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = metadata_of(tmp_path / ".metadata", "__0_0.distcp", "__17_3.distcp")
     monkeypatch.setattr("spotguard.adapters.dcp_metadata._WALK_LIMIT_BYTES", 100)
-    assert look(path, Structure.DCP_METADATA).document == {"shards": ("__0_0.distcp", "__17_3.distcp")}
+    assert look(path, Structure.DCP_METADATA).document == {"shards": {"__0_0.distcp": 0, "__17_3.distcp": 0}}
     os.truncate(path, path.stat().st_size - 1)
     assert not look(path, Structure.DCP_METADATA).sound
 

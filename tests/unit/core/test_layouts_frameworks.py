@@ -50,7 +50,7 @@ class Framework:
 
 HF = ("config.json", "model.safetensors", "training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
 STATE = {"trainer_state.json": {"global_step": STEP}}
-SHARDS = {"shards": ("__0_0.distcp", "__1_0.distcp")}
+SHARDS = {"shards": {"__0_0.distcp": 100, "__1_0.distcp": 100}}
 
 FRAMEWORKS = [
     Framework("hf", "hf-trainer", f"sft/checkpoint-{STEP}", HF, STATE, spare=("rng_state.pth",)),
@@ -223,7 +223,7 @@ def test_dcp_is_whole_at_its_metadata_once_the_run_is_known() -> None:
 
 def test_dcp_with_shards_newer_than_its_metadata_is_being_saved_again() -> None:
     found = tree("step-5/__0_0.distcp", "step-5/.metadata", stats={"step-5/__0_0.distcp": stat(50)})
-    again = judged(identify(found).checkpoints["step-5"], documents={".metadata": {"shards": ("__0_0.distcp",)}})
+    again = judged(identify(found).checkpoints["step-5"], documents={".metadata": {"shards": {"__0_0.distcp": 100}}})
     assert again == Unfinished("__0_0.distcp is newer than .metadata: it is being saved again")
 
 
@@ -232,13 +232,13 @@ def test_dcp_with_the_metadata_to_be_is_not_whole_though_that_name_is_excluded(e
     files = ["step-5/__0_0.distcp", "step-5/.metadata", *(() if excluded else ("step-5/.metadata.tmp",))]
     found = tree(*files, excluded=["step-5/.metadata.tmp"] if excluded else ())
     checkpoint = identify(found).checkpoints["step-5"]
-    assert judged(checkpoint, documents={".metadata": {"shards": ("__0_0.distcp",)}}) == Unfinished(".metadata.tmp is still there")
+    assert judged(checkpoint, documents={".metadata": {"shards": {"__0_0.distcp": 100}}}) == Unfinished(".metadata.tmp is still there")
 
 
 def test_dcp_of_fewer_ranks_is_whole_at_once_because_its_metadata_names_the_shards() -> None:
     before = ("__0_0.distcp", "__1_0.distcp", ".metadata")
     checkpoint = identify(tree("step-5/__0_0.distcp", "step-5/.metadata")).checkpoints["step-5"]
-    documents = {".metadata": {"shards": ("__0_0.distcp",)}}
+    documents = {".metadata": {"shards": {"__0_0.distcp": 100}}}
     assert judged(checkpoint, quiet=0, documents=documents, predecessor=before) == Whole(CompleteBy.MARKER)
 
 
@@ -259,7 +259,7 @@ def test_a_folder_that_looks_like_two_frameworks_must_be_whole_by_both(layout: s
         "latest": {"text": "checkpoint-5"},
         "trainer_state.json": {"global_step": 5},
     }
-    unnamed = judged(checkpoint, documents=documents | {".metadata": {"shards": ("__0_0.distcp", "__1_0.distcp")}})
+    unnamed = judged(checkpoint, documents=documents | {".metadata": {"shards": {"__0_0.distcp": 100, "__1_0.distcp": 100}}})
     assert unnamed == Unfinished("__1_0.distcp is not there, which .metadata names")
     for gone in (".metadata", "mp_rank_00_model_states.pt"):
         torn = identify(tree(*(f"checkpoint-5/{file}" for file in files if file != gone), "latest"), layout)
