@@ -19,9 +19,11 @@ FOLDER_REASON = "a folder "
 """How a reason in `Tree.unreadable` begins when the entry is a folder."""
 
 _OURS_ANYWHERE = frozenset({".spotguard-tmp", ".spotguard-quarantine"})
-_MAY_BE_IGNORED = re.compile(r"spotguard-|-checkpoint|\.sagemaker-")
+_MAY_BE_IGNORED = re.compile(r"spotguard-|-checkpoint|\.sagemaker-|_temp")
 _UNDER_CONSTRUCTION = re.compile(r"^tmp-checkpoint|\.orbax-checkpoint-tmp")
 """Folders that are renamed when they are whole: transformers 4.36 to 4.38, Orbax."""
+_UNMERGED = re.compile(r"_temp(_[0-9a-f]{32})?/part-[0-9]{5}-of-[0-9]{5}\.[^/]*$")
+"""What each shard of a TensorFlow checkpoint is written to before all are merged."""
 _MARKS = (".sagemaker-uploading", ".sagemaker-uploaded")
 """SageMaker's uploader lays them beside the files (transformers `trainer.py` lists them)."""
 _UNFINISHED = "-unfinished"
@@ -47,7 +49,7 @@ def is_ignored(path: str, *, folder: bool = False) -> bool:
     parts = path.split("/")
     if any(part in _OURS_ANYWHERE or _UNDER_CONSTRUCTION.search(part) for part in (parts if folder else parts[:-1])):
         return True
-    return parts[-1].endswith(_MARKS)
+    return parts[-1].endswith(_MARKS) or _UNMERGED.search(path) is not None
 
 
 @dataclass(slots=True)

@@ -24,10 +24,17 @@ def test_the_layouts_of_this_version() -> None:
     assert LAYOUT_NAMES == (
         "auto",
         "hf-trainer",
+        "nemo",
         "lightning",
+        "megatron",
+        "orbax",
+        "composer",
         "dcp",
         "deepspeed",
         "accelerate",
+        "tf-checkpoint",
+        "keras-backup",
+        "xgboost",
         "single-file",
         "generic-dir",
         "generic-file",
@@ -93,7 +100,7 @@ def test_a_folder_with_nothing_in_it_is_no_checkpoint_yet() -> None:
     assert not identify(tree(folders=["step-1", "checkpoint-2", "checkpoint-3/sub"])).checkpoints
 
 
-@pytest.mark.parametrize("suffix", ["pt", "pth", "ckpt", "bin", "safetensors", "npz", "h5", "keras", "ubj", "pkl"])
+@pytest.mark.parametrize("suffix", ["pt", "pth", "ckpt", "bin", "safetensors", "npz", "h5", "keras", "pkl"])
 def test_a_generic_file_is_known_by_its_suffix(suffix: str) -> None:
     found = identify(tree(f"out/model_7.{suffix}", "out/model.txt"))
     assert {name: c.layout for name, c in found.checkpoints.items()} == {f"out/model_7.{suffix}": "generic-file"}
