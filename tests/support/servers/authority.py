@@ -90,6 +90,8 @@ class Authority:
     allows: Callable[[Need], bool]
     asked: list[Need] = field(default_factory=list)
     refused: list[Need] = field(default_factory=list)
+    rewrite: Callable[[int, dict[str, str]], dict[str, str]] = lambda status, headers: headers
+    """What becomes of the headers of an answer."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def deny(self, *actions: str) -> None:
@@ -122,12 +124,12 @@ def running(upstream: Endpoint) -> Iterator[Authority]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             wanted = needs(self.command, self.path, body, headers)
             if refused := authority.judge(wanted):
-                self._send(403, {"Content-Type": "application/xml"}, _access_denied(refused))
+                self._send(403, {"Content-Type": "application/xml"}, access_denied(refused))
                 return
             status, answered, content = self._forward(body)
             if status == 404 and wanted[0].action == "s3:GetObject" and self._may_not_list(wanted[0]):
-                status, content = 403, _access_denied(wanted[0])
-            self._send(status, answered, content)
+                status, content = 403, access_denied(wanted[0])
+            self._send(status, authority.rewrite(status, answered), content)
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
 
@@ -184,9 +186,13 @@ def running(upstream: Endpoint) -> Iterator[Authority]:
         server.server_close()
 
 
-def _access_denied(need: Need) -> bytes:
-    resource = f"arn:aws:s3:::{need.bucket}" + (f"/{need.key}" if need.key else "")
+def access_denied(need: Need) -> bytes:
+    return denial(need.action, f"arn:aws:s3:::{need.bucket}" + (f"/{need.key}" if need.key else ""))
+
+
+def denial(action: str, resource: str) -> bytes:
+    """The body of AWS's refusal."""
     return (
         "<?xml version='1.0' encoding='UTF-8'?><Error><Code>AccessDenied</Code><Message>User: arn:aws:sts::123456789012:assumed-role/r/i"
-        f" is not authorized to perform: {need.action} on resource: {resource}</Message></Error>"
+        f" is not authorized to perform: {action} on resource: {resource}</Message></Error>"
     ).encode()

@@ -57,7 +57,21 @@ def test_each_command_has_the_common_options(words: list[str]) -> None:
 
 
 def test_the_list_of_commands_is_complete() -> None:
-    assert list(COMMANDS) == ["daemon", "sync", "restore", "resume", "run", "list", "verify", "adopt", "bucket", "status", "config", "demo"]
+    assert list(COMMANDS) == [
+        "daemon",
+        "sync",
+        "restore",
+        "resume",
+        "run",
+        "list",
+        "verify",
+        "adopt",
+        "bucket",
+        "status",
+        "doctor",
+        "config",
+        "demo",
+    ]
     result = call("--help")
     assert result.exit_code == 0
     for name, summary in COMMANDS.items():

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from spotguard.adapters.openapi import STATUS
-from spotguard.cli.commands import sync
+from spotguard.assembly.doctor.examination import CHECKS
+from spotguard.assembly.restoring import Stored
+from spotguard.cli.commands import adopt, bucket, doctor, sync
+from spotguard.cli.commands import list as list_command
 from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.main import COMMANDS
 from spotguard.cli.restore_view import document
 from spotguard.config.keys import KEYS, SECTIONS
+from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.demo.summary import Summary
+from spotguard.services.adoption import Adopted, AdoptOutcome
+from spotguard.services.bucket_setup import Shortcoming, Step
 from spotguard.services.restore_outcome import RestoreOutcome
 from spotguard.services.single_pass import SyncOutcome
 from tests.unit.cli.served_status import status
@@ -65,3 +71,22 @@ def test_config_names_keys_that_exist() -> None:
     [shown] = examples("config")
     assert set(shown["sources"]) <= set(KEYS)
     assert set(shown["config"]) <= set(SECTIONS)
+
+
+def test_adopt_bucket_list_and_doctor_have_the_fields_that_are_printed() -> None:
+    adopted = adopt.document(AdoptOutcome((Adopted("a", 1, 1, 0),), ("b",), (("c", "why"),), 2))
+    assert shape(examples("adopt")[0]) == shape(adopted)
+    assert set(examples("adopt")[0]["adopted"][0]) == set(adopted["adopted"][0])
+    found = doctor.document([Finding("clock", Verdict.OK, "right")])
+    assert shape(examples("doctor")[0]) == shape(found)
+    assert {frozenset(check) for check in examples("doctor")[0]["checks"]} == {frozenset(check) for check in found["checks"]}
+    listed = list_command._documents("s3://b/p", [], Stored(1, 1), "STANDARD")
+    assert shape(examples("list")[0]) == shape(listed)
+    made, lacking = examples("bucket")
+    assert set(made["steps"][0]) == set(bucket._step(Step("a", "done", "b")))
+    assert set(lacking["shortcomings"][0]) == set(bucket._shortcoming(Shortcoming("a", "error", "b", "c", "d")))
+
+
+def test_every_check_of_the_doctor_is_told() -> None:
+    told = set(re.findall(r"^\| `([a-z-]+)` \|", SECTIONS_OF_PAGE["doctor"], re.MULTILINE))
+    assert told == set(CHECKS)
