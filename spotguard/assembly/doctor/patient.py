@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from botocore.exceptions import ClientError
 
-from spotguard.adapters.crt import CrtPartTransfer
+from spotguard.adapters.http_transfer import HttpPartTransfer
 from spotguard.adapters.local_volume import LocalVolume
 from spotguard.adapters.s3 import S3ObjectStore
 from spotguard.adapters.s3_access import S3Access
@@ -142,7 +142,7 @@ def told(check: str, error: StoreError, why: str, fix: str = "") -> Finding:
 async def patient_of(config: Config, **more: Any) -> AsyncIterator[Patient]:
     """Nothing is asked yet. On leaving, connections are closed; requests under way must have ended."""
     access = S3Access(s3_settings(config))
-    transfer = CrtPartTransfer(access)
+    transfer = HttpPartTransfer(access)
     try:
         yield Patient(config, access, S3ObjectStore(access), transfer, run_keys(config), **more)
     finally:
