@@ -96,14 +96,15 @@ def _invoke(given: dict[str, Any], needs: Sequence[str], logs: Literal["quiet", 
     from spotguard.logs import configure_logging
 
     verbose = bool(given.pop("verbose"))
-    overrides = _overrides(given.pop("watch_dir"), given.pop("destination_url"), given.pop("settings"))
+    overrides = overrides_of(given.pop("watch_dir"), given.pop("destination_url"), given.pop("settings"))
     loaded = load_config(given.pop("config_file"), overrides, os.environ, os.getcwd(), needs=needs)
     as_json = bool(given.pop("as_json"))
     configure_logging(_level(loaded, verbose, logs), _format(loaded, as_json, logs))
     return Invocation(config=loaded.config, json=as_json, loaded=loaded, verbose=verbose)
 
 
-def _overrides(watch_dir: str | None, url: str | None, settings: Sequence[str]) -> list[tuple[str, str]]:
+def overrides_of(watch_dir: str | None, url: str | None, settings: Sequence[str]) -> list[tuple[str, str]]:
+    """The (key, text) pairs of `--dir`, `--url` and `--set`; raises UsageError."""
     overrides = [(key, value) for key, value in (("watch.dir", watch_dir), ("destination.url", url)) if value is not None]
     for setting in settings:
         key, found, value = setting.partition("=")

@@ -84,7 +84,7 @@ def _facts(status: Status, now: datetime) -> Table:
 def _fact_rows(status: Status, now: datetime) -> Iterator[tuple[str, str]]:
     if status.run:
         yield "run", f"{plain(status.watch_dir)} -> {plain(status.run)}"
-    yield "daemon", f"{status.state.value} since {age(status.since, now)}, version {plain(status.version)}"
+    yield "daemon", _daemon(status, now)
     yield "exposure", _exposure(status)
     upload = status.upload
     yield (
@@ -93,10 +93,18 @@ def _fact_rows(status: Status, now: datetime) -> Iterator[tuple[str, str]]:
     )
     yield "trainer", _trainer(status, now)
     yield "store", _reachable(status.store.reachable, status.store.error)
-    yield "metadata", "off" if status.imds.mode == "off" else _reachable(status.imds.reachable, status.imds.error)
+    yield (
+        "metadata",
+        "off: no interruption would be seen" if status.imds.mode == "off" else _reachable(status.imds.reachable, status.imds.error),
+    )
     instance = [part for part in (status.instance.id, status.instance.type, status.instance.zone, status.instance.lifecycle) if part]
     if instance:
         yield "instance", plain(", ".join(instance))
+
+
+def _daemon(status: Status, now: datetime) -> str:
+    words = f"{status.state.value} for {duration((now - status.since).total_seconds())}, version {plain(status.version)}"
+    return words if not status.claim.waiting_for else f"{words}; sends nothing until {plain(status.claim.waiting_for)}"
 
 
 def _exposure(status: Status) -> str:
@@ -116,16 +124,21 @@ def _exposure(status: Status) -> str:
 
 def _trainer(status: Status, now: datetime) -> str:
     trainer = status.trainer
+    if not trainer.configured:
+        return "nobody is signalled at a notice (no trainer target is configured)"
     if not trainer.found:
-        return "none seen"
+        return "NOT FOUND: nobody would be signalled at a notice" if trainer.signal else "not found"
     pids = "PID " + ", ".join(map(str, trainer.pids)) if trainer.pids else "found"
-    return pids if trainer.signalled_at is None else f"{pids}, signalled {age(trainer.signalled_at, now)}"
+    if trainer.signalled_at is not None:
+        return f"{pids}, signalled {age(trainer.signalled_at, now)}"
+    return f"{pids}, gets {plain(trainer.signal)} at a notice" if trainer.signal else f"{pids}, not signalled (trainer.signal is not set)"
 
 
 def _reachable(reachable: bool | None, error: str | None) -> str:
     if reachable is None:
         return "not asked yet"
-    return "reachable" if reachable else f"NOT REACHABLE{': ' + plain(error) if error else ''}"
+    words = "reachable" if reachable else "NOT REACHABLE"
+    return f"{words}: {plain(error)}" if error else words
 
 
 def _checkpoints(status: Status, now: datetime, boxed: bool) -> Iterator[RenderableType]:

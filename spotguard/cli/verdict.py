@@ -25,7 +25,7 @@ def headline(status: Status, now: datetime) -> Headline:
         case DaemonState.SAFE:
             return Headline("good", "SAFE", f"all is saved{_last_committed(status)}; this machine may go")
         case DaemonState.UNSAFE:
-            return Headline("bad", "UNSAFE", f"not all is saved{_given_up(status)}")
+            return Headline("bad", "UNSAFE", f"not all is saved{_given_up(status)}{_restorable(status)}")
         case DaemonState.DRAINING:
             return _draining(status, now)
         case DaemonState.STOPPING:
@@ -40,7 +40,8 @@ def _watching(status: Status) -> Headline:
         more = f" (and {count(len(errors) - 1, 'more problem')})" if len(errors) > 1 else ""
         return Headline("bad", "AT RISK", f"{plain(errors[0].message)}{more}")
     if not any(checkpoint.generation for checkpoint in status.checkpoints) and status.exposure.seconds_since_last_commit is None:
-        return Headline("caution", "NOTHING SAVED YET", _to_save(status))
+        seen = _to_save(status) if status.checkpoints else f"no checkpoint was seen under {plain(status.watch_dir)}"
+        return Headline("caution", "NOTHING SAVED YET", seen)
     since = status.exposure.seconds_since_last_commit
     last = "" if since is None else f"; last commit {duration(since)} ago"
     if status.exposure.fits_in_notice is False:
@@ -75,6 +76,11 @@ def _to_save(status: Status) -> str:
 def _last_committed(status: Status) -> str:
     name = status.interruption.last_committed if status.interruption else None
     return f" up to {plain(name)}" if name else ""
+
+
+def _restorable(status: Status) -> str:
+    name = status.interruption.last_committed if status.interruption else None
+    return f"; a restore would bring {plain(name)}" if name else ""
 
 
 def _given_up(status: Status) -> str:

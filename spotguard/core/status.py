@@ -55,6 +55,10 @@ class TrainerStatus:
     found: bool = False
     pids: tuple[int, ...] = ()
     signalled_at: datetime | None = None
+    configured: bool = False
+    """Whether there is a target at all; without one nobody is looked for."""
+    signal: str | None = None
+    """What it gets at a notice; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,16 @@ class StoreStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimStatus:
+    """Who writes the run, as far as this daemon knows."""
+
+    number: int | None = None
+    may_write: bool = False
+    waiting_for: str = ""
+    """While it waits: for whom, in words."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     version: str
     state: DaemonState
@@ -130,3 +144,4 @@ class Status:
     run: str = ""
     """The destination URL of the run that this daemon guards."""
     watch_dir: str = ""
+    claim: ClaimStatus = field(default_factory=ClaimStatus)

@@ -18,7 +18,7 @@ from spotguard.demo.daemon_process import DaemonProcess
 from spotguard.demo.drain_watch import DrainWatch
 from spotguard.demo.summary import Phase, PromiseBroken, Saved, Summary
 from spotguard.demo.training_process import TrainingProcess
-from spotguard.demo.world import DESTINATION, Cloud, Machine, Pace, train_uninterrupted
+from spotguard.demo.world import Cloud, Machine, Pace, train_uninterrupted
 
 T = TypeVar("T")
 _POLL_SECONDS = 0.05
@@ -82,7 +82,7 @@ class Story:
 
     def _train_until_saved(self, machine: Machine) -> tuple[DaemonProcess, TrainingProcess]:
         pace, say = self._pace, self._narrator.tell
-        self._narrator.scene(f"Machine A trains; spotguard copies each checkpoint to {DESTINATION}")
+        self._narrator.scene(f"Machine A trains; spotguard copies each checkpoint to {self._cloud.wishes.destination}")
         since = time.monotonic()
         daemon = machine.start_daemon()
         say(f"daemon ready; look at it from another terminal:  curl -s {daemon.url}/status")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,8 +15,7 @@ from spotguard.demo.daemon_process import DaemonProcess, clean_environment, free
 from spotguard.demo.embedded_s3 import environment as s3_environment
 from spotguard.demo.training_process import TrainingProcess, trainer_command
 
-BUCKET = "spotguard-demo"
-DESTINATION = f"s3://{BUCKET}/line"
+DESTINATION = "s3://spotguard-demo/line"
 _STATUS_PORT = 9477
 
 
@@ -49,9 +48,26 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person at the terminal wants otherwise than the demo would have it."""
+
+    destination: str = DESTINATION
+    """The run, in the embedded S3."""
+    output: Path | None = None
+    """The watch root of both machines, which goes with each; None: a folder of their own."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """`SPOTGUARD_…__…` for the daemons and the restore."""
+
+    @property
+    def bucket(self) -> str:
+        return self.destination.removeprefix("s3://").partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Cloud:
     s3_url: str
     metadata: InterruptingService
+    wishes: Wishes = Wishes()
 
 
 class Machine:
@@ -59,7 +75,7 @@ class Machine:
 
     def __init__(self, folder: Path, *, logs: Path, cloud: Cloud, pace: Pace, scope: ExitStack) -> None:
         self.folder = folder
-        self.output = folder / "out"
+        self.output = cloud.wishes.output or folder / "out"
         self.config_file = folder / "spotguard.yaml"
         self._logs = logs
         self._cloud = cloud
@@ -76,7 +92,7 @@ class Machine:
         return "\n".join(
             [
                 f"watch: {{dir: {json.dumps(str(self.output))}}}",
-                f"destination: {{url: {DESTINATION}, endpoint_url: {json.dumps(self._cloud.s3_url)}}}",
+                f"destination: {{url: {json.dumps(self._cloud.wishes.destination)}, endpoint_url: {json.dumps(self._cloud.s3_url)}}}",
                 f"imds: {{endpoint: {json.dumps(self._cloud.metadata.url)}, poll_seconds: 1}}",
                 f"trainer: {{pid_file: {json.dumps(str(self._pid_file))}, signal: SIGUSR1}}",
                 f"interruption: {{margin_seconds: {self._pace.margin_seconds:g}}}",
@@ -86,7 +102,8 @@ class Machine:
         )
 
     def environment(self) -> dict[str, str]:
-        return clean_environment() | s3_environment() | {"RUNTIME_DIRECTORY": str(self.folder / "run"), "PYTHONUNBUFFERED": "1"}
+        own = {"RUNTIME_DIRECTORY": str(self.folder / "run"), "PYTHONUNBUFFERED": "1"}
+        return clean_environment() | s3_environment() | dict(self._cloud.wishes.variables) | own
 
     def start_daemon(self) -> DaemonProcess:
         """Returns when it is ready. Raises DaemonTrouble."""
@@ -128,6 +145,7 @@ class Machine:
         daemon.kill()
         training.kill()
         shutil.rmtree(self.folder)
+        shutil.rmtree(self.output, ignore_errors=True)  # where it is not in the folder
 
 
 def train_uninterrupted(folder: Path, pace: Pace) -> tuple[list[str], Callable[[], Path]]:

@@ -9,6 +9,7 @@ from spotguard.core.exposure import NOTICE_SECONDS, flush_seconds, longest_fitti
 from spotguard.core.notice import Instance
 from spotguard.core.status import (
     BacklogStatus,
+    ClaimStatus,
     DaemonState,
     ExposureStatus,
     InstanceStatus,
@@ -40,7 +41,7 @@ class Report:
     def status(self) -> Status:
         """A snapshot; cheap."""
         guard, view = self._guard, self._guard.replicator.view.value
-        state = self.state()
+        state, claim = self.state(), guard.claim.state.value
         if state is not self._state:
             self._state, self._since = state, guard.ports.clock.wall()
         processes = guard.trainer_watch.view.value.processes
@@ -50,7 +51,13 @@ class Report:
             since=self._since,
             instance=InstanceStatus(self.instance.id, self.instance.type, self.instance.zone, self.instance.lifecycle),
             interruption=self.interruption(),
-            trainer=TrainerStatus(bool(processes), tuple(p.pid for p in processes), guard.signals.signalled_at),
+            trainer=TrainerStatus(
+                bool(processes),
+                tuple(p.pid for p in processes),
+                guard.signals.signalled_at,
+                configured=guard.trainer_watch.configured,
+                signal=guard.settings.signal,
+            ),
             checkpoints=view.checkpoints,
             backlog=self._backlog(),
             exposure=self._exposure(),
@@ -64,6 +71,7 @@ class Report:
             problems=guard.problems.standing,
             run=guard.settings.keys.url,
             watch_dir=guard.settings.watch_dir,
+            claim=ClaimStatus(claim.number, guard.may_write(), claim.waiting_for),
         )
 
     def unready(self) -> tuple[str, ...]:

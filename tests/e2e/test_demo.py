@@ -31,7 +31,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def test_nothing_is_lost_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    done = subprocess.run([*DEMO, "--json"], env=environment(tmp_path), capture_output=True, text=True, timeout=100, check=False)
+    """With every option that changes the story; without any it is what `make demo` shows."""
+    options = ("--dir", str(tmp_path / "out"), "--url", "s3://mine/my/run", "--set", "upload.part_size_mib=5")
+    done = subprocess.run([*DEMO, "--json", *options], env=environment(tmp_path), capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["promise_kept"] is True
@@ -39,6 +41,7 @@ def test_nothing_is_lost_and_nothing_is_left_behind(tmp_path: Path) -> None:
     assert summary["resumed_at_step"] == summary["stopped_at_step"] < summary["finished_at_step"]
     assert f"checkpoint-{summary['stopped_at_step']}" in [saved["name"] for saved in summary["saved"] if saved["state"] == "committed"]
     assert sum(phase["seconds"] for phase in summary["phases"]) < 60
+    assert "copies each checkpoint to s3://mine/my/run" in done.stderr
     assert "curl -s http://127.0.0.1:" in done.stderr
     assert list(tmp_path.iterdir()) == []
     assert processes_of(tmp_path) == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -14,10 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from spotguard.cli.errors import CommandFailed
+from spotguard.cli.options import overrides_of
 from spotguard.demo.daemon_process import DaemonTrouble
 from spotguard.demo.embedded_s3 import MotoMissing
 from spotguard.demo.performance import perform
 from spotguard.demo.summary import PromiseBroken, Summary
+from spotguard.demo.world import DESTINATION, Wishes
+
+_ITS_OWN = {"trainer", "imds", "node", "http", "destination.endpoint_url", "destination.region"}
+"""Sections and keys that make the story: who is signalled and how, where S3 and the metadata service are, where the status is."""
 
 
 class ConsoleNarrator:
@@ -74,19 +81,43 @@ def _failed(error: Exception, console: Console) -> CommandFailed:
     return CommandFailed(f"the demo failed: {line.rstrip(':')}")
 
 
+def _wishes(overrides: list[tuple[str, str]]) -> Wishes:
+    """Raises ConfigError, as every command does, and for the keys that the demo has to decide itself."""
+    from spotguard.config.errors import ConfigError
+    from spotguard.config.keys import KEYS
+    from spotguard.config.sources import load_config
+
+    given = dict(overrides)
+    if ours := [key for key in given if key in _ITS_OWN or key.partition(".")[0] in _ITS_OWN]:
+        raise ConfigError([f"{key} = {given[key]!r} (--set): the demo decides this itself; leave it out" for key in ours])
+    config = load_config(os.devnull, overrides, {}, os.getcwd(), needs=()).config
+    output, destination = given.pop("watch.dir", None), given.pop("destination.url", None)
+    return Wishes(
+        destination=DESTINATION if destination is None else config.destination.url,
+        output=None if output is None else Path(config.watch.dir),
+        variables={KEYS[key].variable: text for key, text in given.items()},
+    )
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON; the story goes to standard error.")
 @click.option("--keep", is_flag=True, help="Leave the folder with the logs and the second machine behind, and say where it is.")
-def command(as_json: bool, keep: bool) -> None:
+@click.option(
+    "--dir", "watch_dir", metavar="DIR", help="Where both machines train, one after the other; must be empty, and goes with them."
+)
+@click.option("--url", "destination_url", metavar="s3://BUCKET/PREFIX", help="Where the run is kept, in the embedded S3.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Any key of the daemons' configuration; repeatable.")
+def command(as_json: bool, keep: bool, watch_dir: str | None, destination_url: str | None, settings: tuple[str, ...]) -> None:
     """See the whole story on this machine: no AWS account, no root, under a minute.
 
     An embedded S3 server, a metadata service and a small trainer run on loopback; the daemon and the restore are the real ones.
-    Exits 1 if anything was lost.
+    Exits 1 if anything was lost. Neither a configuration file nor the environment is read.
     """
+    wishes = _wishes(overrides_of(watch_dir, destination_url, settings))
     console = Console(stderr=as_json, highlight=False)
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
-        summary = perform(ConsoleNarrator(console), keep=keep)
+        summary = perform(ConsoleNarrator(console), keep=keep, wishes=wishes)
     except MotoMissing as missing:
         raise CommandFailed(str(missing), "pip install 'spotguard[demo]'") from missing
     except (PromiseBroken, DaemonTrouble) as broken:

@@ -25,12 +25,12 @@ async def test_status_has_every_key_of_the_contract_and_no_unknown_one(local: ai
         body = await response.json()
     assert set(body) == {
         "version", "state", "since", "instance", "interruption", "trainer", "checkpoints", "backlog", "exposure", "upload", "imds",
-        "store", "problems", "run", "watch_dir",
+        "store", "problems", "run", "watch_dir", "claim",
     }  # fmt: skip
     assert set(body["instance"]) == {"id", "type", "zone", "lifecycle"}
     assert set(body["interruption"]) == {"kind", "drill", "time", "detected_at", "deadline", "verdict", "last_committed", "given_up"}
     assert set(body["interruption"]["given_up"][0]) == {"name", "why"}
-    assert set(body["trainer"]) == {"found", "pids", "signalled_at"}
+    assert set(body["trainer"]) == {"found", "pids", "signalled_at", "configured", "signal"}
     assert set(body["checkpoints"][0]) == {
         "name", "stage", "step", "state", "files", "bytes", "uploaded_bytes", "generation", "saved_at", "committed_at", "why",
     }  # fmt: skip

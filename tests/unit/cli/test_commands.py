@@ -52,7 +52,9 @@ def test_each_command_has_help_that_begins_with_its_summary(name: str) -> None:
 def test_each_command_has_the_common_options(words: list[str]) -> None:
     result = call(*words, "--help")
     assert result.exit_code == 0
-    for option in ("--json",) if words == ["demo"] else ("--config", "--dir", "--url", "--set", "--json", "--verbose"):
+    for option in (
+        ("--dir", "--url", "--set", "--json") if words == ["demo"] else ("--config", "--dir", "--url", "--set", "--json", "--verbose")
+    ):
         assert option in result.output
 
 
@@ -98,6 +100,15 @@ def test_the_list_of_commands_is_complete() -> None:
             ["daemon", "--dir", "x"],
             "spotguard: destination.url is not set; give --url s3://BUCKET/PREFIX, SPOTGUARD_DESTINATION__URL "
             "or destination.url in a configuration file",
+        ),
+        (
+            ["demo", "--set", "trainer.signal=SIGTERM"],
+            "spotguard: trainer.signal = 'SIGTERM' (--set): the demo decides this itself; leave it out",
+        ),
+        (["demo", "--url", "http://x"], 'spotguard: destination.url = "http://x" (option): must be of the form s3://bucket/prefix'),
+        (
+            ["demo", "--dir", "/"],
+            "spotguard: / is there already, and the demo deletes the folder of its machines; name a folder that does not exist",
         ),
     ],
 )

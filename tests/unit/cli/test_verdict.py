@@ -29,7 +29,7 @@ CASES: list[tuple[Status, str, str]] = [
     (status(problems=(problem(),)), "bad", "AT RISK: the store denies PutObject"),
     (status(problems=(problem(), problem())), "bad", "AT RISK: the store denies PutObject (and 1 more problem)"),
     (status(problems=(problem(Severity.WARNING),)), "caution", "OK, WITH WARNINGS: nothing waits to be saved; last commit 12 s ago"),
-    (status(checkpoints=(), exposure=ExposureStatus()), "caution", "NOTHING SAVED YET: nothing waits to be saved"),
+    (status(checkpoints=(), exposure=ExposureStatus()), "caution", "NOTHING SAVED YET: no checkpoint was seen under /data"),
     (
         status(checkpoints=(checkpoint(state=CheckpointState.WRITING),), exposure=ExposureStatus()),
         "caution",
