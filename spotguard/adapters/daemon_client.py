@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from spotguard.adapters import openapi
-from spotguard.adapters.listen_address import ListenAddress, parse_listen
+from spotguard.core.listen_address import ListenAddress, UnixAddress, parse_listen_address
 from spotguard.core.status import Status
 from spotguard.ports.daemon_control import DaemonRefused, FlushOutcome, Health, NoDaemon
 
@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 _CONNECT_SECONDS: Final = 2.0
 _ANSWER_SECONDS: Final = 10.0
-_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
 _FIX: Final = "start it with `spotguard daemon`, or check http.listen"
 
 
@@ -75,14 +74,14 @@ class DaemonClient:
 @asynccontextmanager
 async def connect_daemon(listen: str, token: str | None) -> AsyncIterator[DaemonClient]:
     """A client for the daemon that listens at `http.listen`. Nothing is sent yet. Raises ValueError for an address that is none."""
-    address = parse_listen(listen)
+    address = parse_listen_address(listen)
     headers = {"X-Spotguard": "1"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    if address.path is not None:
+    if isinstance(address, UnixAddress):
         connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=address.path)
         base = URL("http://localhost")
     else:
         connector = aiohttp.TCPConnector()
-        base = URL.build(scheme="http", host=_EVERYWHERE.get(address.host, address.host), port=address.port)
+        base = URL.build(scheme="http", host=address.for_client.host, port=address.port)
     async with aiohttp.ClientSession(base, connector=connector, headers=headers) as session:
         yield DaemonClient(session, address)
 

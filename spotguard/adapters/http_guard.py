@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from multidict import CIMultiDictProxy
 
-from spotguard.adapters.listen_address import ListenAddress, is_loopback
+from spotguard.core.listen_address import ListenAddress, TcpAddress, is_loopback
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class GuardRules:
         """Raises ValueError for an address that others can reach without a token to keep them out."""
         if not address.is_local and not token:
             raise ValueError(f"http.listen {address} can be reached from other machines: set http.token")
-        return cls(token, address.is_local, checks_host=address.is_local and address.path is None)
+        return cls(token, address.is_local, checks_host=address.is_local and isinstance(address, TcpAddress))
 
     def objection(self, method: str, path: str, headers: CIMultiDictProxy[str]) -> tuple[int, str] | None:
         """The HTTP status and the reason to refuse this request with, or None when it may pass."""

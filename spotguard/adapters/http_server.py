@@ -15,7 +15,7 @@ from aiohttp import web
 
 from spotguard.adapters.http_guard import GuardRules
 from spotguard.adapters.http_routes import application
-from spotguard.adapters.listen_address import ListenAddress, parse_listen
+from spotguard.core.listen_address import ListenAddress, TcpAddress, UnixAddress, parse_listen_address
 from spotguard.ports.daemon_control import DaemonControl
 
 RETRY_SECONDS: Final = 30.0
@@ -35,7 +35,7 @@ class LocalServer:
 
     async def listen(self) -> None:
         """Raises OSError when the address can not be had."""
-        if self._wanted.path is not None:
+        if isinstance(self._wanted, UnixAddress):
             await self._listen_unix(self._wanted.path)
             self.address = self._wanted
         else:
@@ -45,7 +45,7 @@ class LocalServer:
             except BaseException:
                 await site.stop()  # it stays registered with its runner otherwise
                 raise
-            self.address = ListenAddress(self._wanted.host, self._runner.addresses[0][1])
+            self.address = TcpAddress(self._wanted.host, self._runner.addresses[0][1])
 
     async def _listen_unix(self, path: str) -> None:
         await _remove_stale_socket(path)
@@ -63,13 +63,12 @@ class LocalServer:
 
     def remove_socket(self) -> None:
         """Remove the socket file if it is still the one that we made."""
-        path = self._wanted.path
-        if path is None or self._socket_identity is None:
+        if not isinstance(self._wanted, UnixAddress) or self._socket_identity is None:
             return
         with contextlib.suppress(OSError):
-            found = os.stat(path)
+            found = os.stat(self._wanted.path)
             if (found.st_dev, found.st_ino) == self._socket_identity:
-                os.unlink(path)
+                os.unlink(self._wanted.path)
 
 
 @asynccontextmanager
@@ -87,7 +86,7 @@ async def serve_http(
     An address that can not be had is no error: `on_taken` hears why, each time, and it is tried again every `retry_seconds`;
     `on_served` is called when it listens. At the end requests under way get one second; the socket file is removed.
     Raises ValueError for an address that is none, or that others can reach and no token guards."""
-    address = parse_listen(listen)
+    address = parse_listen_address(listen)
     app = application(control, GuardRules.of(address, token))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True)
     await runner.setup()

@@ -14,9 +14,7 @@ import structlog
 
 from spotguard.adapters.announcements import LocalAnnouncements
 from spotguard.adapters.connection import connect
-from spotguard.adapters.dmi import on_ec2
 from spotguard.adapters.http_server import serve_http
-from spotguard.adapters.imds import Imds
 from spotguard.adapters.inotify import change_hints
 from spotguard.adapters.local_volume import LocalVolume
 from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
@@ -26,11 +24,11 @@ from spotguard.adapters.signal_journal import FileSignalJournal, journal_path
 from spotguard.adapters.system_clock import SystemClock
 from spotguard.adapters.trainers import trainer_for
 from spotguard.adapters.writer_watch import ProcWriterWatch
+from spotguard.assembly.metadata import instance_id, metadata_service
 from spotguard.assembly.settings import guard_settings, s3_settings, this_host
 from spotguard.config.models import Config
 from spotguard.core.backoff import RetryPolicy
 from spotguard.core.problem import ProblemCode, Severity
-from spotguard.ports.metadata_service import MetadataService, MetadataUnavailable
 from spotguard.ports.trainer import Trainer
 from spotguard.services.published import Published
 from spotguard.services.urgency import Urgency
@@ -40,8 +38,6 @@ from spotguard.supervisor.life import Life
 from spotguard.supervisor.report import Report
 
 log = structlog.get_logger()
-
-_IDENTITY_SECONDS = 3.0
 
 
 async def run_daemon(config: Config) -> int:
@@ -72,7 +68,7 @@ async def assembled(config: Config, *, claims: bool = True, trainer: Trainer | N
     """The daemon's services over real adapters; connections are closed at the end. `trainer`: other than the configuration's."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        metadata = await stack.enter_async_context(_metadata_service(config))
+        metadata = await stack.enter_async_context(metadata_service(config))
         connection = await stack.enter_async_context(connect(s3_settings(config)))
         urgency: Published[Urgency] = Published(Urgency())
 
@@ -96,34 +92,10 @@ async def assembled(config: Config, *, claims: bool = True, trainer: Trainer | N
             clock=clock,
             metadata=metadata,
         )
-        settings = replace(guard_settings(config, this_host(await _instance_id(metadata))), claims=claims)
+        settings = replace(guard_settings(config, this_host(await instance_id(metadata))), claims=claims)
         guard = Guard(ports, settings, urgency)
         guard.throughput.retries_total = lambda: store.retries_total + transfer.retries_total + copies.retries_total
         yield guard, Report(guard)
-
-
-@asynccontextmanager
-async def _metadata_service(config: Config) -> AsyncIterator[MetadataService | None]:
-    mode = config.imds.stated_mode
-    if mode == "auto":
-        mode = "required" if on_ec2() else "off"
-        if mode == "off":
-            log.info("metadata_service.off", reason="this is no EC2 instance (DMI): set imds.mode or imds.endpoint to change that")
-    if mode == "off":
-        yield None
-        return
-    async with Imds(config.imds.endpoint) as imds:
-        yield imds
-
-
-async def _instance_id(metadata: MetadataService | None) -> str | None:
-    """Who we are decides whose claims are ours; a service that is slow does not hold up the start."""
-    if metadata is None:
-        return None
-    try:
-        return (await asyncio.wait_for(metadata.identity(), _IDENTITY_SECONDS)).id
-    except (MetadataUnavailable, TimeoutError):
-        return None
 
 
 async def _hint(guard: Guard, config: Config) -> None:

@@ -6,9 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
+
 from spotguard.adapters.dmi import on_ec2
 from spotguard.config.models import Config
 from spotguard.ports.metadata_service import MetadataService, MetadataUnavailable
+
+log = structlog.get_logger()
 
 _IDENTITY_SECONDS = 3.0
 
@@ -17,7 +21,11 @@ _IDENTITY_SECONDS = 3.0
 async def metadata_service(config: Config) -> AsyncIterator[MetadataService | None]:
     """The service if it is required, on EC2 or because somebody set its endpoint; else None."""
     mode = config.imds.stated_mode
-    if mode == "off" or (mode == "auto" and not on_ec2()):
+    if mode == "auto":
+        mode = "required" if on_ec2() else "off"
+        if mode == "off":
+            log.info("metadata_service.off", reason="this is no EC2 instance (DMI): set imds.mode or imds.endpoint to change that")
+    if mode == "off":
         yield None
         return
     from spotguard.adapters.imds import Imds  # aiohttp: only where there is a service

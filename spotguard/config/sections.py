@@ -22,7 +22,7 @@ from spotguard.config.values import (
     split_s3_url,
 )
 from spotguard.core.layouts.registry import LAYOUT_NAMES
-from spotguard.core.listen_address import ListenAddress, TcpAddress, parse_listen_address
+from spotguard.core.listen_address import ListenAddress, parse_listen_address
 from spotguard.core.recipes import RECIPES, TARGETS
 
 ALWAYS_EXCLUDED = ("*.log", "wandb/**", "*.tmp")
@@ -255,7 +255,7 @@ class Http(Section):
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Http:
         address = self.address
-        if isinstance(address, TcpAddress) and not address.is_loopback and self.token is None:
+        if address is not None and not address.is_local and self.token is None:
             raise KeysConflict(["http.listen", "http.token"], "others can reach this address; set http.token or listen on 127.0.0.1")
         return self
 

@@ -16,12 +16,9 @@ class TcpAddress(NamedTuple):
     """0: the system picks one."""
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it. A name other than `localhost` counts as not loopback: it may resolve to anything."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host.lower() == "localhost"
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.host)
 
     @property
     def for_client(self) -> TcpAddress:
@@ -34,6 +31,10 @@ class TcpAddress(NamedTuple):
 
 class UnixAddress(NamedTuple):
     path: str
+
+    @property
+    def is_local(self) -> bool:
+        return True
 
     def __str__(self) -> str:
         return f"unix:{self.path}"
@@ -56,6 +57,14 @@ def parse_listen_address(text: str) -> ListenAddress:
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError("the port must be a number from 0 to 65535")
     return TcpAddress(host, int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this host, without brackets, is `localhost` or a loopback address by itself. Any other name may resolve to anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _unix(path: str) -> UnixAddress:

@@ -9,7 +9,7 @@ import pytest
 
 from spotguard.adapters.http_guard import BODY_LIMIT_BYTES, GuardRules
 from spotguard.adapters.http_server import serve_http
-from spotguard.adapters.listen_address import parse_listen
+from spotguard.core.listen_address import parse_listen_address
 from tests.contract.http.fake_control import FakeControl
 
 POSTS = ["/flush", "/drill", "/checkpoints/sft/checkpoint-100/complete"]
@@ -104,13 +104,13 @@ async def test_a_body_within_the_limit_is_accepted(local: aiohttp.ClientSession,
 @pytest.mark.parametrize("listen", ["0.0.0.0:9477", "[::]:9477", "10.0.0.1:80", "example.org:80"])
 def test_an_address_others_can_reach_needs_a_token(listen: str) -> None:
     with pytest.raises(ValueError, match=r"http\.token"):
-        GuardRules.of(parse_listen(listen), None)
-    assert GuardRules.of(parse_listen(listen), "geheim").checks_host is False
+        GuardRules.of(parse_listen_address(listen), None)
+    assert GuardRules.of(parse_listen_address(listen), "geheim").checks_host is False
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:", ":9477", "127.0.0.1:70000", "unix:relative", "a:b", "localhost:²"])
 async def test_an_address_that_is_none_is_refused(control: FakeControl, listen: str) -> None:
-    with pytest.raises(ValueError, match=r"HOST:PORT|absolute"):
+    with pytest.raises(ValueError, match=r"HOST:PORT|absolute|port"):
         async with serve_http(listen, control, None, lambda reason: None):
             pass
 

@@ -42,7 +42,7 @@ def test_anything_else_is_refused(text: str) -> None:
     ("host", "loopback"), [("127.9.9.9", True), ("::1", True), ("LocalHost", True), ("0.0.0.0", False), ("10.0.0.1", False), ("box", False)]
 )
 def test_loopback_is_known_without_looking_a_name_up(host: str, loopback: bool) -> None:
-    assert TcpAddress(host, 1).is_loopback is loopback
+    assert TcpAddress(host, 1).is_local is loopback
 
 
 def test_a_client_reaches_a_wildcard_address_at_loopback() -> None:
