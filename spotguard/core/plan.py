@@ -7,6 +7,8 @@ Why no checkpoint is lost by it:
 * A checkpoint is given up (`superseded`) only when a newer one of its stage is whole, and never the oldest or the newest of the
   uncommitted ones, nor one whose upload has begun. So when a stage goes quiet, everything the plan still names gets sent, and the newest
   whole checkpoint of a stage is always among it.
+* One that the user's retention rule would give up at once is given up before it is sent: after a restart that is what the rule took out
+  of the bucket and the trainer still has on its disk. It is never the newest of its stage.
 * In a drain the newest that still fits goes first, because a restore takes the newest; only what is all but sent is finished before it,
   where both fit. One that does not fit is named but stays in the order, last: estimates are often wrong, and a link that is free costs
   nothing.
@@ -41,6 +43,8 @@ class Pending:
     """Still to be sent."""
     begun: bool = False
     """Something of it has been sent since it became whole, or its upload has been started."""
+    expendable: bool = False
+    """Retention would give it up at once (`core.retention.is_expendable`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,18 @@ class Plan:
 def plan(world: World) -> Plan:
     newest_first = sorted(world.pending, key=lambda p: (p.order, p.name), reverse=True)
     if world.seconds_left is None:
-        superseded = () if world.keep_all else tuple(_middle_ones(newest_first))
+        superseded = () if world.keep_all else _not_worth_sending(newest_first)
         gone = {given_up.name for given_up in superseded}
         kept = [p for p in newest_first if p.name not in gone]
         begun_first = sorted(kept, key=lambda p: not p.begun)
         return Plan(tuple(p.name for p in begun_first), superseded)
     return _triage(newest_first, world, world.seconds_left)
+
+
+def _not_worth_sending(newest_first: Sequence[Pending]) -> tuple[GivenUpName, ...]:
+    expendable = [p for p in newest_first if p.expendable and not p.begun]
+    left = [p for p in newest_first if p not in expendable]
+    return (*(GivenUpName(p.name, "the retention rule would give it up at once") for p in expendable), *_middle_ones(left))
 
 
 def _middle_ones(newest_first: Sequence[Pending]) -> Iterable[GivenUpName]:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from spotguard.core.checkpoint import stage_of, step_of
+from spotguard.core.checkpoint import Order, stage_of, step_of
 from spotguard.core.run_keys import ManifestKey, newest_first
 
 GENERATIONS_KEPT = 2
@@ -64,6 +64,15 @@ def given_up(
         if manifest.name not in untouchable
     ]
     return tuple(reversed(newest_first(gone)))
+
+
+def is_expendable(name: str, order: Order, committed: Iterable[ManifestKey], rule: RetentionRule, *, now: float) -> bool:
+    """Whether the rule would give an uncommitted checkpoint up as soon as it were committed: then it is not worth sending.
+
+    `committed` are the readable commits of the run. Never true of one that is newer than all of its stage in `committed`. `now` as for
+    `given_up`, the store's clock."""
+    candidate = ManifestKey(name, order.generation, order.saved_at, "")
+    return candidate in given_up([*committed, candidate], rule, now=now)
 
 
 def _given_up_in_stage(stage: Sequence[ManifestKey], rule: RetentionRule, now: float) -> Iterator[ManifestKey]:

@@ -14,6 +14,7 @@ from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreError
 
 log = structlog.get_logger()
 
+_UNREAD = object()
 _KEEP_READ = 64
 """Manifests that are kept in memory; one of 10,000 files takes megabytes."""
 
@@ -56,6 +57,10 @@ class Committed:
         """The newest commit, of all or of one stage."""
         keys = [key for key in (self._newest or {}).values() if stage is None or stage_of(key.name) == stage]
         return newest_first(keys)[0] if keys else None
+
+    def readable(self) -> list[ManifestKey]:
+        """The newest commit of each name, but for those that were read and can not be acted on."""
+        return [key for key in (self._newest or {}).values() if self._read.get(key.key, _UNREAD) is not None]
 
     def newest_of_stages(self) -> dict[str, Order]:
         newest: dict[str, Order] = {}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from spotguard.core.checkpoint import Inventory, LocalFile
 from spotguard.core.plan import GivenUpName, Pending, Plan, World, plan
+from spotguard.core.retention import RetentionRule, is_expendable
 from spotguard.core.temporary import looks_temporary
 from spotguard.ports.clock import Clock
 from spotguard.services.attempts import Attempts
@@ -57,9 +58,11 @@ class Dispatcher:
         problems: ProblemBoard,
         clock: Clock,
         nudge: Callable[[str | None], None],
+        retention: RetentionRule = RetentionRule(),  # noqa: B008 - frozen
     ) -> None:
         self._tools = tools
         self._committed = committed
+        self._retention = retention
         self._ledger = ledger
         self._loose = loose
         self._throughput = throughput
@@ -134,13 +137,21 @@ class Dispatcher:
         urgency = self._urgency.value
         return plan(
             World(
-                pending=tuple(_pending(record) for record in self._ledger if record.is_pending),
+                pending=tuple(self._weighed(record) for record in self._ledger if record.is_pending),
                 newest_committed=tuple(self._committed.newest_of_stages().items()),
                 seconds_left=None if urgency.deadline is None else max(0.0, urgency.deadline - self._clock.monotonic()),
                 bytes_per_second=self._throughput.estimate,
                 keep_all=urgency.keep_all,
             )
         )
+
+    def _weighed(self, record: Record) -> Pending:
+        pending = _pending(record)
+        if self._retention.keeps_all or not record.recognised or not self._committed.known:
+            return pending
+        now = self._clock.wall().timestamp() + (self._tools.store.clock_offset() or 0.0)
+        expendable = is_expendable(record.name, pending.order, self._committed.readable(), self._retention, now=now)
+        return replace(pending, expendable=expendable)
 
     def _supersede(self, given_up: GivenUpName) -> None:
         record = self._ledger.get(given_up.name)

@@ -212,6 +212,7 @@ class Guard:
             problems=self.problems,
             clock=ports.clock,
             nudge=self._nudge,
+            retention=settings.retention,
         )
         return Replicator(
             ReplicatorSettings(settings.layout, settings.settle_seconds),

@@ -222,3 +222,16 @@ def test_a_rehearsal_gives_nothing_up() -> None:
     committed = (("", Order(2, 2, 1)),)
     assert plan(World((older,), committed, 60, 1_000)).send == ()
     assert plan(World((older,), committed, 60, 1_000, keep_all=True)).send == ("checkpoint-1",)
+
+
+@given(pendings(), st.booleans())
+def test_what_retention_would_give_up_at_once_is_not_sent_unless_it_has_begun_or_all_is_wanted(
+    pending: tuple[Pending, ...], keep_all: bool
+) -> None:
+    marked = tuple(replace(p, expendable=at % 2 == 0) for at, p in enumerate(pending))
+    decided = plan(World(marked, keep_all=keep_all))
+    for p in marked:
+        if p.expendable and not p.begun and not keep_all:
+            assert p.name not in decided.send
+        if keep_all:
+            assert p.name in decided.send

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotguard.core.checkpoint import stage_of
-from spotguard.core.retention import RetentionRule, given_up
+from spotguard.core.retention import RetentionRule, given_up, is_expendable
 from spotguard.core.run_keys import ManifestKey, newest_first
 
 DAY = 24 * 3600
@@ -113,3 +113,19 @@ def test_the_newest_readable_of_each_stage_always_stays(
         generations = sorted(m.generation for m in manifests if m.name == name)
         assert set(generations[-2:]) <= {m.generation for m in left if m.name == name}
     assert given_up(left, rule, now=now, unreadable=unreadable) == (), "a second pass gives up nothing more"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 100)), max_size=8),
+    st.tuples(st.integers(0, 6), st.integers(0, 100)),
+    st.builds(RetentionRule, keep_last=st.none() | st.integers(1, 3), keep_every=st.none() | st.integers(1, 4), keep_days=st.none()),
+)
+def test_what_is_not_worth_sending_is_what_would_go_at_once_and_never_the_newest(
+    there: list[tuple[int, int]], local: tuple[int, int], rule: RetentionRule
+) -> None:
+    committed = [commit(f"checkpoint-{step}", saved_at) for step, saved_at in dict(there).items() if step != local[0]]
+    candidate = commit(f"checkpoint-{local[0]}", local[1])
+    expendable = is_expendable(candidate.name, candidate.order, committed, rule, now=1e12)
+    assert expendable == (candidate in given_up([*committed, candidate], rule, now=1e12))
+    if not committed or candidate.order > max(key.order for key in committed):
+        assert not expendable

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from spotguard.core.retention import RetentionRule
+from spotguard.supervisor.life import End
 from tests.support.machine import KEYS, Machine, hf_files, save_hf, torch_zip
 from tests.support.memory_store import Link, MemoryBucket
 from tests.support.memory_volume import MemoryVolume
@@ -174,6 +176,33 @@ def test_the_middle_ones_of_more_than_two_are_superseded() -> None:
             await machine.state_of("checkpoint-200", "superseded")
             await machine.state_of("checkpoint-300", "committed", within=120)
             assert machine.states() == {"checkpoint-100": "committed", "checkpoint-200": "superseded", "checkpoint-300": "committed"}
+
+    run_virtual(story())
+
+
+def test_what_retention_took_out_of_the_bucket_is_not_sent_again_after_a_restart() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        bucket = MemoryBucket(clock)
+        rule = RetentionRule(keep_last=1)
+        machine = Machine(bucket, clock=clock, retention=rule)
+        async with machine.on():
+            for step in (100, 200, 300):
+                await _committed(machine, step)
+                await asyncio.sleep(30)
+            await asyncio.sleep(60)
+        kept = sorted(bucket.objects)
+        assert [manifest["name"] for manifest in machine.manifests().values()] == ["checkpoint-300"]
+        again = Machine(bucket, clock=clock, disk=machine.disk, retention=rule)
+        async with again.on() as daemon:
+            await again.state_of("checkpoint-300", "committed")
+            await again.state_of("checkpoint-200", "superseded")
+            await asyncio.sleep(300)
+            assert again.states() == {"checkpoint-100": "superseded", "checkpoint-200": "superseded", "checkpoint-300": "committed"}
+            assert [key for key in sorted(bucket.objects) if "checkpoint-" in key] == [key for key in kept if "checkpoint-" in key]
+            await _committed(again, 400)
+            again.life.stop()
+            assert await daemon is End.DONE
 
     run_virtual(story())
 
