@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from awscrt.checksums import crc64nvme
 
 from spotguard.adapters.disk_paths import (
+    QUARANTINE,
     TEMPORARY,
     flush_folder,
     in_thread,
@@ -23,7 +24,7 @@ from spotguard.adapters.disk_paths import (
     translated,
     try_lock,
 )
-from spotguard.adapters.local_quarantine import move_aside
+from spotguard.adapters.local_quarantine import move_aside, quarantined_bytes
 from spotguard.adapters.local_stage import LocalStage, end_stage, lock_folder
 from spotguard.ports.placement import Lying, Move, PlacementRefused, Stage
 
@@ -152,6 +153,9 @@ class LocalPlacement:
                 return move_aside(self._root, paths, aside)
 
         return await in_thread(work)
+
+    async def quarantined(self) -> tuple[str, int]:
+        return self.absolute(QUARANTINE), await in_thread(lambda: quarantined_bytes(self._root))
 
     async def write(self, path: str, content: bytes, *, mode: int, mtime_ns: int | None) -> None:
         stage = await self.stage(path, hashlib.sha256(content).hexdigest())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 from spotguard.adapters.disk_paths import QUARANTINE, flush_folder, make_folders, resolve
 from spotguard.ports.placement import PlacementRefused
@@ -20,6 +21,16 @@ def move_aside(root: str, paths: Sequence[str], aside: str) -> str:
     # A folder on the way is a mount of its own: the quarantine is then beside the entries, on their filesystem.
     parent = os.path.dirname(os.path.join(root, paths[0]))
     return _move(root, os.path.join(parent, QUARANTINE), paths, os.path.basename(aside))
+
+
+def quarantined_bytes(root: str) -> int:
+    """The sizes of all files in the quarantine of this root, no link followed."""
+    total = 0
+    for at, _, names in os.walk(os.path.join(root, QUARANTINE)):
+        for name in names:
+            with suppress(OSError):  # somebody clears it away just now
+                total += os.lstat(os.path.join(at, name)).st_size
+    return total
 
 
 def _move(root: str, quarantine: str, paths: Sequence[str], aside: str) -> str:

@@ -121,6 +121,10 @@ class Placement(Protocol):
         """Move these into the quarantine as `aside`; returns where that is (absolute)."""
         ...
 
+    async def quarantined(self) -> tuple[str, int]:
+        """Where the quarantine of the root is (absolute), and how many bytes of files lie in it. Nothing is ever deleted there."""
+        ...
+
     async def write(self, path: str, content: bytes, *, mode: int, mtime_ns: int | None) -> None:
         """Write a small file, whole or not at all."""
         ...

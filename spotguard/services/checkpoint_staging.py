@@ -136,9 +136,12 @@ class CheckpointStaging:
         await self._placement.set_times(times)
 
     async def _refuse_too_little_space(self, stage: Stage, name: str, missing: Sequence[ManifestFile]) -> None:
-        refuse_too_little_space(
-            f"{name} needs", (file.size for file in missing), await self._placement.free_bytes(stage.path("")), self._placement.absolute("")
-        )
+        free = await self._placement.free_bytes(stage.path(""))
+        try:
+            refuse_too_little_space(f"{name} needs", (file.size for file in missing), free, self._placement.absolute(""))
+        except NoSpace as error:
+            where, size = await self._placement.quarantined()
+            raise NoSpace(f"{error} ({where} holds {readable_bytes(size)})" if size else str(error)) from error
 
     def _fetch(self, file: ManifestFile) -> Fetch:
         return Fetch(file.path, self._keys.absolute(file.key), file.size, file.crc64nvme)

@@ -18,7 +18,7 @@ import structlog
 
 from spotguard.core.checkpoint import Unit, stage_of, step_of
 from spotguard.core.manifest import Host, Manifest, ManifestError
-from spotguard.core.recovery import FolderTime, LocalCandidate, candidates, folder_times, newest_relatives, quarantine_name
+from spotguard.core.recovery import FolderTime, LocalCandidate, candidates, folder_times, newest_relatives, quarantine_name, readable_bytes
 from spotguard.core.run_keys import ManifestKey, RunKeys
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
@@ -103,6 +103,7 @@ class Restorer:
             course = await self._survey(name, stage, listed)
             outcome = await self._first_that_works(course)
             await self._put_folders_in_order(course, outcome)
+            await self._tell_of_quarantine(course)
         outcome = replace(
             outcome,
             seconds=round(self._ports.clock.monotonic() - began, 3),
@@ -257,6 +258,12 @@ class Restorer:
                 f"{self._ports.placement.absolute(manifest.name)} is not what was committed, but {busy}",
                 "stop the trainer or wait, then restore again; or restore to another folder with --to",
             )
+
+    async def _tell_of_quarantine(self, course: _Course) -> None:
+        """What was moved aside is the trainer's, so only its owner deletes it, who must know of it."""
+        where, size = await self._ports.placement.quarantined()
+        if size:
+            course.warnings.append(f"{where} holds {readable_bytes(size)} that restores moved aside: delete it when you need none of it")
 
     async def _put_folders_in_order(self, course: _Course, outcome: RestoreOutcome) -> None:
         """Trainers that rotate by folder time must not take the newest for the oldest."""

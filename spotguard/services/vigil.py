@@ -112,5 +112,5 @@ class Vigil:
         free = await self._volume.free_bytes()
         low = largest > 0 and free < _DISK_LOW_FACTOR * largest
         told = f"{free / 1e9:.1f} GB are free under {self._watch_dir}, the largest checkpoint is {largest / 1e9:.1f} GB"
-        fix = "delete old local checkpoints or have the trainer keep fewer (save_total_limit)"
+        fix = "delete old local checkpoints or .spotguard-quarantine, or have the trainer keep fewer (save_total_limit)"
         self._set(ProblemCode.DISK_LOW, told if low else None, fix)

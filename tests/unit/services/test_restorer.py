@@ -227,7 +227,10 @@ async def test_a_torn_one_is_moved_aside(machine: NewMachine) -> None:
     machine.write(torn, below="sft/checkpoint-200", age_seconds=60)
     outcome = await machine.restore()
     assert (outcome.name, [moved.name for moved in outcome.moved_aside]) == ("sft/checkpoint-100", ["sft/checkpoint-200"])
-    assert Path(outcome.moved_aside[0].to).parent == machine.root / ".spotguard-quarantine/sft"
+    quarantine = machine.root / ".spotguard-quarantine"
+    assert Path(outcome.moved_aside[0].to).parent == quarantine / "sft"
+    (warning,) = (await machine.restore()).warnings
+    assert warning.startswith(f"{quarantine} holds ")
     assert content_of(Path(outcome.moved_aside[0].to)) == torn
     assert not (machine.root / "sft/checkpoint-200").exists()
 
@@ -320,7 +323,8 @@ async def test_loose_files_that_are_newer_here_damaged_or_in_the_way_are_left_ou
     assert (machine.root / "newer.txt").read_bytes() == b"mine"
     assert (machine.root / "older.txt").read_bytes() == b"from the bucket"
     assert not (machine.root / "damaged.txt").exists()
-    assert sorted(warning.partition(" ")[0] for warning in outcome.warnings) == ["damaged.txt", "folder", "newer.txt"]
+    quarantine = machine.root / ".spotguard-quarantine"
+    assert sorted(warning.partition(" ")[0] for warning in outcome.warnings) == [str(quarantine), "damaged.txt", "folder", "newer.txt"]
 
 
 async def test_folder_times_rise_with_the_order_of_saving(machine: NewMachine) -> None:
