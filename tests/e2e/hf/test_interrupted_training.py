@@ -16,6 +16,7 @@ from spotguard.demo.embedded_s3 import EmbeddedS3
 from spotguard.demo.metadata_process import MetadataProcess
 from spotguard.demo.training_process import TrainingProcess
 from tests.e2e.hf.training_run import STEPS, TRAIN_TINY, Ending, ending_of, start_training, wait_for
+from tests.e2e.world import keys_in, s3_client
 from tests.support.daemon_process import CommandMachine
 from tests.support.slow_link import SlowLink
 
@@ -32,6 +33,12 @@ def _settings(machine_folder: Path, metadata: MetadataProcess) -> dict[str, Any]
         "trainer.pid_file": str(machine_folder / "trainer.pid"),
         "trainer.signal": "SIGTERM",  # what enable_jit_checkpoint listens to
     }
+
+
+def _until_recorded(bucket: EmbeddedS3, prefix: str) -> None:
+    """The verdict is in the bucket: from then on nobody waits for this machine, which may go."""
+    records = f"{prefix}/.spotguard/interruptions/"
+    wait_for("the record of the interruption", lambda: keys_in(s3_client(bucket.url), "hf-runs", records) or None)
 
 
 def _committed(daemon: DaemonProcess) -> list[str]:
@@ -111,6 +118,7 @@ def test_an_interrupted_run_goes_on_from_its_final_save(
         assert training.last_step() < STEPS, "the run came to its end before the notice could interrupt it"
         assert status["interruption"]["verdict"] == "safe"
         assert status["interruption"]["last_committed"] == final
+        _until_recorded(bucket, "limit-3")
         daemon.kill()
         with capsys.disabled():
             sys.stdout.write(f"\n[hf] {_figures(status, folder / 'daemon.log', final)}")
@@ -151,6 +159,7 @@ def test_rotation_may_take_away_what_a_slow_link_is_still_sending(
         assert training.last_step() < STEPS, "the run came to its end before the notice could interrupt it"
         assert status["interruption"]["verdict"] == "safe"
         assert status["interruption"]["last_committed"] == final
+        _until_recorded(bucket, "limit-1")
         daemon.kill()
         with capsys.disabled():
             sys.stdout.write(
