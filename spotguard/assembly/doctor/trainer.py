@@ -18,7 +18,7 @@ _UNTOLD = "at a notice the trainer is not told: what it computed since its last 
 async def examine(patient: Patient) -> Sequence[Finding]:
     settings = patient.config.trainer
     if not trainer_for(settings).configured:
-        fix = "set one of trainer.process, pid_file, systemd_unit, docker_container, and trainer.signal; or start it by `spotguard run`"
+        fix = "set trainer.recipe to its framework, or trainer.signal with one of trainer.process, pid_file, systemd_unit, docker_container"
         return [Finding(NAME, Verdict.WARNING, "nobody is named whom to tell of a notice", _UNTOLD, fix)]
     processes = await patient.trainer_processes()
     if not processes:
@@ -40,7 +40,7 @@ def _of_process(process: TrainerProcess, name: str) -> Finding:
         return Finding(NAME, Verdict.WARNING, f"process {process.pid} has just ended", _UNTOLD, "look again when the trainer runs")
     if catches(process.pid, name) is False:
         why = "it would end at once and save nothing" if name not in ("SIGCHLD", "SIGURG", "SIGWINCH", "SIGCONT") else _UNTOLD
-        fix = "let the training script handle it (see docs/operations.md), or set trainer.signal to one that it handles"
+        fix = "let the training script handle it (docs/trainers.md shows how), or set trainer.signal to one that it handles"
         return Finding(NAME, Verdict.WARNING, f"process {process.pid} ({process.command}) does not catch {name}", why, fix)
     return Finding(NAME, Verdict.OK, f"process {process.pid} ({process.command}) is found and catches {name}")
 

@@ -104,7 +104,7 @@ def test_a_trainer_of_another_user_may_not_be_signalled(processes: RealProcesses
 
 
 def test_no_trainer_found_and_none_named_are_warnings_that_say_what_to_set(doctor: Doctor) -> None:
-    assert "trainer.process" in doctor("trainer").one("trainer")["fix"]
+    assert "trainer.recipe" in doctor("trainer").one("trainer")["fix"]
     finding = doctor("trainer", trainer__process="no such trainer anywhere", trainer__signal="SIGUSR1").one("trainer")
     assert (finding["verdict"], finding["found"]) == ("warning", "no process is found")
 
