@@ -1,4 +1,4 @@
-"""The trainer as the main process of a systemd unit or of a container: who keeps it is asked for its number."""
+"""The trainer as the main process of a systemd unit: systemd is asked for its number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from spotguard.ports.trainer import TrainerProcess
 log = structlog.get_logger()
 
 _UNIT_NAME = re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,254}")
-_CONTAINER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 
 ANSWER_SECONDS = 3.0
 """An answer takes milliseconds; a manager that hangs must not hold up a drain."""
@@ -73,16 +72,6 @@ class SystemdTrainer(AskedTrainer):
         if not _UNIT_NAME.fullmatch(unit):
             raise ValueError(f"trainer.systemd_unit: {unit!r} is no name of a unit")
         super().__init__("systemctl", "show", "--property", "MainPID", "--value", "--", unit)
-
-
-class ContainerTrainer(AskedTrainer):
-    """`trainer.docker_container`: the container's first process, by the number that it has outside."""
-
-    def __init__(self, container: str) -> None:
-        """Raises ValueError for what cannot be a container's name or id."""
-        if not _CONTAINER_NAME.fullmatch(container):
-            raise ValueError(f"trainer.docker_container: {container!r} is no name of a container")
-        super().__init__("docker", "inspect", "--type", "container", "--format", "{{.State.Pid}}", container)
 
 
 async def _output_of(*command: str) -> tuple[str, int]:

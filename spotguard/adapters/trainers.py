@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from spotguard.adapters.asked_trainer import ContainerTrainer, SystemdTrainer
+from spotguard.adapters.asked_trainer import SystemdTrainer
+from spotguard.adapters.container_trainer import ContainerTrainer
 from spotguard.adapters.process_trainer import PidFileTrainer, ProcessTrainer, RegexTrainer
 
 
@@ -24,6 +25,9 @@ class TrainerSettings(Protocol):
     @property
     def docker_container(self) -> str | None: ...
 
+    @property
+    def signal(self) -> str | None: ...
+
 
 def trainer_for(settings: TrainerSettings) -> ProcessTrainer:
     """Raises re.error or ValueError for a value that cannot work; one that names nobody yet is none of these."""
@@ -34,5 +38,5 @@ def trainer_for(settings: TrainerSettings) -> ProcessTrainer:
     if settings.systemd_unit is not None:
         return SystemdTrainer(settings.systemd_unit)
     if settings.docker_container is not None:
-        return ContainerTrainer(settings.docker_container)
+        return ContainerTrainer(settings.docker_container, signal_name=settings.signal)
     return ProcessTrainer()

@@ -167,7 +167,9 @@ class Trainer(Section):
     )
     process: Regex | None = Field(default=None, description="Whom to signal: processes whose command line this regular expression matches.")
     systemd_unit: Text | None = Field(default=None, description="Whom to signal: the main PID of this unit.")
-    docker_container: Text | None = Field(default=None, description="Whom to signal: the first process of this container.")
+    docker_container: Text | None = Field(
+        default=None, description="Whom to signal: who trains in this container, asked of the engine at `DOCKER_HOST` or its usual socket."
+    )
     signal: SignalName | None = Field(default=None, description="Sent at a notice (`SIGTERM`, `USR1`, …). None: nobody is signalled.")
     signal_when: Literal["fits", "always"] = Field(
         default="fits",

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +29,10 @@ class RealProcesses:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._running: list[subprocess.Popen[str]] = []
+        self._at_end: list[Callable[[], None]] = []
+
+    def on_end(self, work: Callable[[], None]) -> None:
+        self._at_end.append(work)
 
     def script(self, name: str, source: str) -> Path:
         path = self.folder / name
@@ -55,6 +59,8 @@ class RealProcesses:
                 if pipe is not None:
                     pipe.close()
         self._running.clear()
+        for work in self._at_end:
+            work()
 
 
 @contextmanager

@@ -5,10 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.trainer.worlds import ContainerWorld, MemoryWorld, PidFileWorld, RegexWorld, SystemdWorld, World, path_with
+from tests.contract.trainer.worlds import (
+    ContainerElsewhereWorld,
+    ContainerWorld,
+    MemoryWorld,
+    PidFileWorld,
+    RegexWorld,
+    SystemdWorld,
+    World,
+    path_with,
+)
 from tests.support.real_processes import RealProcesses, real_processes
 
-_REAL = {"regex": RegexWorld, "pid-file": PidFileWorld, "systemd": SystemdWorld, "container": ContainerWorld}
+_REAL = {
+    "regex": RegexWorld,
+    "pid-file": PidFileWorld,
+    "systemd": SystemdWorld,
+    "container": ContainerWorld,
+    "container-elsewhere": ContainerElsewhereWorld,
+}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Asking systemd and docker for the trainer's number."""
+"""Asking systemd for the trainer's number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from spotguard.adapters import asked_trainer
-from spotguard.adapters.asked_trainer import AskedTrainer, ContainerTrainer, SystemdTrainer
+from spotguard.adapters.asked_trainer import AskedTrainer, SystemdTrainer
+from spotguard.adapters.container_trainer import ContainerTrainer
 from spotguard.adapters.process_trainer import PidFileTrainer, ProcessTrainer, RegexTrainer
 from spotguard.adapters.trainers import trainer_for
 from tests.support.real_processes import TRAINER, RealProcesses
@@ -57,6 +58,7 @@ class Settings:
         self.pid_file: Path | None = given.get("pid_file")  # type: ignore[assignment]
         self.process: str | None = given.get("process")  # type: ignore[assignment]
         self.systemd_unit: str | None = given.get("systemd_unit")  # type: ignore[assignment]
+        self.signal: str | None = None
         self.docker_container: str | None = given.get("docker_container")  # type: ignore[assignment]
 
 

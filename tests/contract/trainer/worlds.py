@@ -8,9 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-from spotguard.adapters.asked_trainer import ContainerTrainer, SystemdTrainer
+from spotguard.adapters.asked_trainer import SystemdTrainer
+from spotguard.adapters.container_trainer import ContainerTrainer
 from spotguard.adapters.process_trainer import PidFileTrainer, RegexTrainer
 from spotguard.ports.trainer import Trainer, TrainerProcess
+from tests.support.fake_engine import FakeEngine
 from tests.support.memory_trainer import MemoryTrainer
 from tests.support.real_processes import TRAINER, RealProcesses
 
@@ -96,31 +98,50 @@ class PidFileWorld(RealWorld):
         (self.folder / "trainer.pid").write_text(f"{pid}\n")
 
 
-class AskedWorld(RealWorld):
-    """`systemctl` and `docker` are scripts that print a number if they are asked for the right thing."""
+class SystemdWorld(RealWorld):
+    """`systemctl` is a script that prints a number if it is asked for the right thing."""
+
+    def __init__(self, processes: RealProcesses) -> None:
+        super().__init__(processes)
+        fake = self.folder / "bin" / "systemctl"
+        fake.parent.mkdir()
+        expected = "show --property MainPID --value -- train@a.service"
+        fake.write_text(f'#!/bin/sh\n[ "$*" = "{expected}" ] || exit 3\ncat "{self.folder}/main-pid" 2>/dev/null || echo 0\n')
+        fake.chmod(0o755)
+        self.trainer = SystemdTrainer("train@a.service")
 
     def announce(self, pid: int) -> None:
         (self.folder / "main-pid").write_text(f"{pid}\n")
 
-    def install(self, name: str, expected: str) -> None:
-        fake = self.folder / "bin" / name
-        fake.parent.mkdir()
-        fake.write_text(f'#!/bin/sh\n[ "$*" = "{expected}" ] || exit 3\ncat "{self.folder}/main-pid" 2>/dev/null || echo 0\n')
-        fake.chmod(0o755)
 
+class ContainerWorld(RealWorld):
+    """An engine on a unix socket keeps one container, whose first process is the trainer."""
 
-class SystemdWorld(AskedWorld):
+    shown_beyond = 0
+    """Added to the number that the engine tells: of another PID namespace."""
+
     def __init__(self, processes: RealProcesses) -> None:
         super().__init__(processes)
-        self.install("systemctl", "show --property MainPID --value -- train@a.service")
-        self.trainer = SystemdTrainer("train@a.service")
+        self.engine = FakeEngine(self.folder / "engine.sock", "trainer", self.shown_beyond)
+        processes.on_end(self.engine.close)
+        self.trainer = ContainerTrainer("trainer", socket_path=str(self.engine.path))
+
+    def start(self) -> int:
+        return super().start() + self.shown_beyond
+
+    def announce(self, pid: int) -> None:
+        self.engine.run(pid)
+
+    async def end(self) -> None:
+        await super().end()
+        self.engine.stop()
+
+    async def received(self, count: int) -> list[tuple[int, str]]:
+        return [(pid + self.shown_beyond, name) for pid, name in await super().received(count)]
 
 
-class ContainerWorld(AskedWorld):
-    def __init__(self, processes: RealProcesses) -> None:
-        super().__init__(processes)
-        self.install("docker", "inspect --type container --format {{.State.Pid}} trainer")
-        self.trainer = ContainerTrainer("trainer")
+class ContainerElsewhereWorld(ContainerWorld):
+    shown_beyond = 5_000_000
 
 
 def path_with(folder: Path) -> str:
