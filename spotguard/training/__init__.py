@@ -1,5 +1,8 @@
 """What a training script may call. Imports nothing but the standard library, and none of it needs a daemon.
 
+Callbacks for frameworks are in modules of their own, which load the framework: `spotguard.training.hf`, `spotguard.training.lightning`.
+For a loop of one's own there is `NoticeWatch`. What they are made of can also be used by itself.
+
 A loop that saves its own checkpoints, goes on where it was, and saves once more when the machine is about to go
 (`trainer.notice_file: /run/spotguard/notice.json` in the configuration, or the daemon's address in its place):
 
@@ -40,11 +43,14 @@ while step < 100:
 
 from spotguard.training.latest import get_latest_checkpoint
 from spotguard.training.notice import Interruption, interruption
+from spotguard.training.notice_watch import NoticeWatch, Todo
 from spotguard.training.state_file import DamagedState, load_training_state, save_training_state
 
 __all__ = [
     "DamagedState",
     "Interruption",
+    "NoticeWatch",
+    "Todo",
     "get_latest_checkpoint",
     "interruption",
     "load_training_state",

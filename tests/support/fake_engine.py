@@ -62,6 +62,9 @@ class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
     engine: FakeEngine
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away in the middle is what one of the tests is about."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server

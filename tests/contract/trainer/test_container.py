@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,7 +93,8 @@ def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[li
     """The command and the socket of an engine of our own."""
     (tmp_path / "containers.conf").write_text(_PODMAN_CONF)
     monkeypatch.setenv("CONTAINERS_CONF", str(tmp_path / "containers.conf"))
-    command = ["podman", "--root", f"{tmp_path}/root", "--runroot", f"{tmp_path}/runroot", "--storage-driver", "vfs"]
+    short = tempfile.mkdtemp(prefix="sg-")  # podman wants at most 50 characters
+    command = ["podman", "--root", f"{tmp_path}/root", "--runroot", short, "--storage-driver", "vfs"]
     path = tmp_path / "podman.sock"
     service = subprocess.Popen([*command, "system", "service", "-t", "0", f"unix://{path}"], stderr=subprocess.DEVNULL)
     try:
@@ -101,6 +103,7 @@ def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[li
         subprocess.run([*command, "rm", "--force", "--all", "--time", "0"], stdout=subprocess.DEVNULL, check=False)
         service.terminate()
         service.wait()
+        shutil.rmtree(short, ignore_errors=True)
 
 
 @pytest.mark.slow
@@ -122,7 +125,7 @@ async def test_a_real_container_is_signalled_by_its_number_and_by_its_engine(
 
     async def noted(lines: list[str]) -> None:
         async with asyncio.timeout(20):
-            while not (out / "noted").exists() or (out / "noted").read_text().split() != lines:
+            while not (out / "noted").exists() or (out / "noted").read_text().split() != lines:  # noqa: ASYNC110 - the other is a process
                 await asyncio.sleep(0.02)
 
     await noted(["ready"])
