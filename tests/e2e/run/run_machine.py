@@ -24,7 +24,7 @@ TRAINER = Path(__file__).with_name("trainer.py")
 T = TypeVar("T")
 
 
-def wait_for(what: str, look: Callable[[], T | None], *, seconds: float = 30.0) -> T:
+def wait_for(what: str, look: Callable[[], T | None], *, seconds: float = 60.0) -> T:
     """Asks again and again, because what is waited for happens in another process."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -55,12 +55,12 @@ class Running:
         said = [json.loads(line) for line in self.out.splitlines() if line.startswith('{"')]
         return [line[field] for line in said if field in line]
 
-    def wait_told(self, field: str, count: int = 1) -> list[Any]:
+    def wait_told(self, field: str, count: int = 1, *, seconds: float = 60.0) -> list[Any]:
         def look() -> list[Any] | None:
             self.check()
             return found if len(found := self.told(field)) >= count else None
 
-        return wait_for(f"{field} from the trainer", look)
+        return wait_for(f"{field} from the trainer", look, seconds=seconds)
 
     def check(self) -> None:
         assert self.process.poll() is None, f"run ended with {self.process.returncode}:\n{self.out}\n{self.err}"

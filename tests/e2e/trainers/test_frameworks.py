@@ -66,7 +66,7 @@ def test_a_plain_loop_saves_and_stops_and_goes_on_after_a_rebalance(machine: Run
     run = machine.start(*command, **settings(metadata, trainer__recipe="plain"))
     run.wait_told("pid")
     if ending == "rebalance":
-        metadata.control("POST", {"rebalance": True})
+        metadata.control("POST", {"facts": {"rebalance": {"noticeTime": "2026-11-24T12:00:00Z"}}})
         assert run.wait_told("todo") == ["SAVE"]
         wait_for("its commit", lambda: machine.committed() or None)
     if ending == "sigterm":
@@ -135,7 +135,7 @@ def test_lightning_with_our_callback(machine: RunMachine, metadata: MetadataProc
     run = machine.start("--", *script, **settings(metadata, trainer__recipe="lightning"))
     if ending == "rebalance":
         wait_for("steps", lambda: run.check() or len(run.told("step")) > 3 or None, seconds=90)
-        metadata.control("POST", {"rebalance": True})
+        metadata.control("POST", {"facts": {"rebalance": {"noticeTime": "2026-11-24T12:00:00Z"}}})
         wait_for("the commit after the rebalance", lambda: machine.committed() or None)
         before = len(run.told("step"))
         wait_for("further steps", lambda: len(run.told("step")) > before + 2 or None)
