@@ -76,5 +76,4 @@ class HttpPartTransfer:
 
     async def close(self) -> None:
         """Let threads and connections end; every verb must have ended before. Not part of the port."""
-        await self._sender.cap.close()
         await self._wire.close()

@@ -13,7 +13,6 @@ from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
 from spotguard.adapters.s3_failures import from_wire
 from spotguard.adapters.slice_sums import sums_of
-from spotguard.adapters.socket_pacing import SocketPacing
 from spotguard.adapters.store_wire import StoreWire
 from spotguard.adapters.upload_cap import UploadCap
 from spotguard.adapters.wire_body import FileBody
@@ -51,7 +50,7 @@ class BodySender:
         self._patience = Patience(stall_seconds)
         self._trailers = True
         self._trailers_proven = False
-        self.cap = UploadCap(SocketPacing(lambda: wire.port))
+        self.cap = UploadCap(wire.pacing)
 
     async def send(self, target: Target, body: Slice) -> Sent:
         """Raises port errors, FileShrank, OSError of reading the file."""
@@ -82,8 +81,8 @@ class BodySender:
         else:
             headers["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
         path = self._wire.path(target.key, target.query)
-        async with self.cap.body(body.size):
-            return await self._timed(path, headers, target.subject, source, body.size, with_trailer=with_trailer), source
+        await self.cap.admit(body.size)
+        return await self._timed(path, headers, target.subject, source, body.size, with_trailer=with_trailer), source
 
     async def _timed(
         self, path: str, headers: Mapping[str, str], subject: Subject, source: FileBody, size: int, *, with_trailer: bool

@@ -34,6 +34,7 @@ class StoreWire:
     def __init__(self, access: S3Access, stall_seconds: float) -> None:
         self._access = access
         self._connections = Connections(stall_seconds)
+        self.pacing = self._connections.pacing
         self._threads = DaemonThreads("spotguard-wire", 2 * access.settings.connections)
         self._route: Route | None = None
 

@@ -11,6 +11,8 @@ import threading
 import time
 from typing import NamedTuple
 
+from spotguard.adapters.connection_pacing import ConnectionPacing
+
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 15.0
 """S3 closes what was idle for some 20 s (seen); what is older is not trusted."""
@@ -56,6 +58,7 @@ class Connections:
         self._idle: list[tuple[Place, http.client.HTTPConnection, float]] = []
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._closed = False
+        self.pacing = ConnectionPacing()
 
     def take(self, place: Place) -> tuple[http.client.HTTPConnection, bool]:
         """A connection that nobody else uses, and whether it was used before. It may not be connected yet."""

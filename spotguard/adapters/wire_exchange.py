@@ -96,7 +96,8 @@ class Exchange:
             connection.connect()
         self._hold(connection.sock)
         try:
-            closes = self._converse(connection, request, answer)
+            with self._connections.pacing.held(connection.sock):
+                closes = self._converse(connection, request, answer)
         finally:
             self._hold(None)
         if closes:

@@ -1,20 +1,19 @@
-"""Who has files under a folder open: /proc of every process that we may look into.
-
-Files are told by their path as the kernel gives it, which is that of the process's own view; for processes that see other mounts
-than we do (containers) by device and inode instead, so a volume mounted elsewhere is still recognised.
-"""
+"""Who has files under a folder open: /proc of every process that we may look into."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+from spotguard.adapters.open_files import Places, descriptors_in, opened_for_writing
 from spotguard.adapters.process_exit import ExitWatch
 from spotguard.adapters.process_table import all_pids, as_trainer, process_facts, read_arguments
+from spotguard.adapters.written_files import written_outside
 from spotguard.core.trainer_choice import is_spotguard
 from spotguard.ports.trainer import TrainerProcess
+from spotguard.ports.writer_watch import WrittenFile
 
 
 class ProcWriterWatch:
@@ -31,6 +30,10 @@ class ProcWriterWatch:
     async def users(self, folders: Collection[str]) -> frozenset[TrainerProcess]:
         return await asyncio.to_thread(self._look_for_users, folders)
 
+    async def written_outside(self, processes: Collection[TrainerProcess], looks: Callable[[str], bool]) -> frozenset[WrittenFile]:
+        pids = [process.pid for process in processes]
+        return await asyncio.to_thread(written_outside, pids, Places(self._root, ["."]), looks)
+
     async def exited_badly(self, process: TrainerProcess) -> bool | None:
         async with self._one_at_a_time:
             return self._exits.exited_badly(process)
@@ -43,75 +46,25 @@ class ProcWriterWatch:
         self._exits.close()
 
     def _look_for_writers(self, folders: Collection[str]) -> frozenset[TrainerProcess]:
-        places = _Places(self._root, folders)
-        found = _found(pid for pid in _others() if any(_writes(pid, fd) for fd in _descriptors_in(pid, places)))
+        places = Places(self._root, folders)
+        found = _found(pid for pid in _others() if any(opened_for_writing(pid, fd) for fd in descriptors_in(pid, places)))
         for process in found:
             self._exits.watch(process)
         return found
 
     def _look_for_users(self, folders: Collection[str]) -> frozenset[TrainerProcess]:
-        places = _Places(self._root, folders)
+        places = Places(self._root, folders)
         return _found(pid for pid in _others() if _uses(pid, places))
 
 
-class _Places:
-    """The folders and files asked for, and how to know that an open file is in one of them."""
-
-    def __init__(self, root: Path, paths: Collection[str]) -> None:
-        self._paths = tuple({os.path.realpath(root / path) for path in paths})
-        self._identities: set[tuple[int, int]] | None = None
-        self._mounts = _link("/proc/self/ns/mnt")
-
-    def sees_the_same_mounts(self, pid: int) -> bool:
-        return _link(f"/proc/{pid}/ns/mnt") == self._mounts
-
-    def holds_path(self, opened: str) -> bool:
-        return any(opened == path or opened.startswith(path + "/") for path in self._paths)
-
-    def holds_identity(self, link: str) -> bool:
-        try:
-            stat = os.stat(link)
-        except OSError:
-            return False
-        if self._identities is None:
-            self._identities = set(_identities(self._paths))
-        return (stat.st_dev, stat.st_ino) in self._identities
-
-
-def _uses(pid: int, places: _Places) -> bool:
+def _uses(pid: int, places: Places) -> bool:
     spotguard = is_spotguard(read_arguments(pid))
-    if any(not spotguard or _writes(pid, fd) for fd in _descriptors_in(pid, places)):
+    if any(not spotguard or opened_for_writing(pid, fd) for fd in descriptors_in(pid, places)):
         return True
     return not spotguard and _maps(pid, places)
 
 
-def _descriptors_in(pid: int, places: _Places) -> Iterator[str]:
-    """The numbers of the process's open files that are in one of the places; none where we may not look."""
-    folder = f"/proc/{pid}/fd"
-    try:
-        numbers = os.listdir(folder)
-    except OSError:
-        return
-    by_path = places.sees_the_same_mounts(pid) if numbers else True
-    for number in numbers:
-        opened = _link(f"{folder}/{number}")
-        if not opened.startswith("/") or opened.startswith(("/dev/", "/proc/")):
-            continue
-        if places.holds_path(opened) if by_path else places.holds_identity(f"{folder}/{number}"):
-            yield number
-
-
-def _writes(pid: int, number: str) -> bool:
-    """Whether this open file was opened for writing: the access mode in `flags` (octal) of fdinfo."""
-    try:
-        with open(f"/proc/{pid}/fdinfo/{number}", "rb") as file:
-            flags = next((int(line.split()[1], 8) for line in file if line.startswith(b"flags:")), 0)
-    except OSError:
-        return False
-    return flags & os.O_ACCMODE in {os.O_WRONLY, os.O_RDWR}
-
-
-def _maps(pid: int, places: _Places) -> bool:
+def _maps(pid: int, places: Places) -> bool:
     """Whether a file in one of the places is mapped into memory; its descriptor may long be closed."""
     try:
         with open(f"/proc/{pid}/maps", "rb") as file:
@@ -119,16 +72,6 @@ def _maps(pid: int, places: _Places) -> bool:
     except OSError:
         return False
     return any(places.holds_path(path) for path in mapped)
-
-
-def _identities(paths: Collection[str]) -> Iterator[tuple[int, int]]:
-    for path in paths:
-        for candidate in (path, *(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)):
-            try:
-                stat = os.stat(candidate)
-            except OSError:
-                continue
-            yield stat.st_dev, stat.st_ino
 
 
 def _found(pids: Iterator[int]) -> frozenset[TrainerProcess]:
@@ -139,10 +82,3 @@ def _found(pids: Iterator[int]) -> frozenset[TrainerProcess]:
 def _others() -> list[int]:
     own = os.getpid()
     return [pid for pid in all_pids() if pid != own]
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""

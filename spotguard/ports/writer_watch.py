@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Callable, Collection
+from typing import NamedTuple, Protocol
 
 from spotguard.ports.trainer import TrainerProcess
+
+
+class WrittenFile(NamedTuple):
+    """A file that a process has open for writing."""
+
+    pid: int
+    path: str
+    """Absolute, as the process sees it."""
 
 
 class WriterWatch(Protocol):
@@ -32,4 +40,9 @@ class WriterWatch(Protocol):
 
     async def died(self, process: TrainerProcess) -> bool:
         """Whether it has ended badly by now: `exited_badly` is True."""
+        ...
+
+    async def written_outside(self, processes: Collection[TrainerProcess], looks: Callable[[str], bool]) -> frozenset[WrittenFile]:
+        """The regular files outside the watch root, of a path that `looks`, that these processes or those below them have open for
+        writing now. What may not be looked into is left out. Nothing is remembered."""
         ...

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import structlog
 
-from spotguard.core.exposure import flush_seconds
 from spotguard.core.interruption import Interruption, InterruptionState
 from spotguard.core.interruption_document import interruption_document
 from spotguard.core.status import InterruptionStatus
@@ -22,6 +21,7 @@ from spotguard.ports.announcements import Announcements
 from spotguard.ports.clock import Clock
 from spotguard.services.drain_course import Course, DrainView, Verdict
 from spotguard.services.interruption_monitor import InterruptionMonitor
+from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
 from spotguard.services.replication_view import ReplicationView
 from spotguard.services.trainer_signal import TrainerSignal
@@ -53,8 +53,7 @@ class Drain:
         signals: TrainerSignal,
         announcements: Announcements,
         clock: Clock,
-        throughput: Callable[[], float | None],
-        save_seconds: Callable[[], float | None],
+        prospects: Prospects,
         lift_cap: Callable[[bool], None],
         record: Callable[[InterruptionStatus], Coroutine[Any, Any, None]],
     ) -> None:
@@ -66,8 +65,7 @@ class Drain:
         self._signals = signals
         self._announcements = announcements
         self._clock = clock
-        self._throughput = throughput
-        self._save_seconds = save_seconds
+        self._prospects = prospects
         self._lift_cap = lift_cap
         self._record = record
         self.view: Published[DrainView] = Published(DrainView())
@@ -145,14 +143,10 @@ class Drain:
         """Whether a save that is asked for now can still be written and sent. What was never measured counts as fitting."""
         if self._settings.signal_when == "always":
             return True
-        saves = self._replication.value.saves
-        save, flush = self._save_seconds(), flush_seconds(saves[-1].size, self._throughput()) if saves else None
-        if save is None or flush is None:
+        ahead = self._prospects.outlook(interruption.deadline - self._clock.monotonic())
+        if ahead is None or ahead.fits:
             return True
-        left = interruption.deadline - self._clock.monotonic()
-        if save + flush <= left:
-            return True
-        log.warning("trainer.not_signalled", reason="a save can not fit", save_seconds=save, flush_seconds=flush, left_seconds=left)
+        log.warning("trainer.not_signalled", reason=f"a save can not fit: {ahead.shortfall}")
         return False
 
     def _hurry(self, course: Course) -> None:

@@ -34,9 +34,12 @@ class Ledger:
         """Take in what a scan that began at `now` (monotonic) found."""
         for name, local in found.items():
             record = self._records.setdefault(name, Record(name))
-            before = record.local
-            record.observation = observe(record.observation, local, now=now, wall_ns=wall_ns)
+            before, was_whole = record.local, record.capture is not None or record.is_committed
+            record.observation = observation = observe(record.observation, local, now=now, wall_ns=wall_ns)
             record.local = local
+            if before is None or (was_whole and before.content != local.content):
+                record.writing_since = observation.last_change
+            record.write_seconds = observation.last_change - record.writing_since
             if before is None or before.content != local.content:
                 self._take_in_change(record, before, local, now)
         for name in [name for name in self._records if name not in found]:

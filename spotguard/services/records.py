@@ -49,6 +49,10 @@ class Record:
     """Monotonic; content that changes again and again under the upload is met with more and more patience."""
     changes: int = 0
     failures: int = 0
+    writing_since: float = 0.0
+    """Monotonic; when the writing of the present content began."""
+    write_seconds: float = 0.0
+    """How long it has taken, as far as we saw it."""
 
     @property
     def stage(self) -> str:

@@ -17,6 +17,8 @@ class SaveTimes:
     first_ns: int
     last_ns: int
     size: int
+    write_seconds: float
+    """How long the trainer took to write it."""
 
 
 @dataclass(frozen=True, slots=True)

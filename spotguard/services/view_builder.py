@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from spotguard.core.checkpoint import CheckpointState, Unfinished
+from spotguard.core.manifest import Manifest
 from spotguard.core.plan import GivenUpName
 from spotguard.services.committed import Committed
 from spotguard.services.dispatcher import DispatchReport
@@ -11,6 +14,9 @@ from spotguard.services.records import Record, status_of
 from spotguard.services.replication_view import LastCommit, ReplicationView, SaveTimes
 
 _SAVES = 20
+_SEEN_SECONDS = 0.2
+"""What was written faster than we look was not seen being written."""
+_BULK = 100
 
 
 def build_view(
@@ -42,7 +48,7 @@ def build_view(
         recognised=committed.known and all(record.recognised for record in records if record.local is not None),
         settling=tuple(record.name for record in unfinished if _settles(record)),
         unreadable=dispatch.unreadable,
-        last_commit=_last_commit(records),
+        last_commit=_last_commit(records) or _last_commit_of_the_run(committed),
         saves=_saves(records),
     )
 
@@ -71,10 +77,27 @@ def _last_commit(records: list[Record]) -> LastCommit | None:
     return LastCommit(newest.name, newest.saved_at, newest.committed_at)
 
 
+def _last_commit_of_the_run(committed: Committed) -> LastCommit | None:
+    """Where none of what is committed lies on this disk; when it was committed is not known without reading it, but hardly before."""
+    newest = committed.newest()
+    if newest is None:
+        return None
+    saved_at = datetime.fromtimestamp(newest.saved_at, UTC)
+    return LastCommit(newest.name, saved_at, saved_at)
+
+
 def _saves(records: list[Record]) -> tuple[SaveTimes, ...]:
     saves = []
     for record in records:
         if record.committed is not None and record.committed.files:
             times = [file.mtime_ns for file in record.committed.files]
-            saves.append(SaveTimes(record.name, min(times), max(times), record.committed.total_bytes))
+            seen = record.write_seconds
+            seconds = seen if seen >= _SEEN_SECONDS else _span_seconds(record.committed)
+            saves.append(SaveTimes(record.name, min(times), max(times), record.committed.total_bytes, seconds))
     return tuple(sorted(saves, key=lambda save: save.last_ns)[-_SAVES:])
+
+
+def _span_seconds(manifest: Manifest) -> float:
+    """Between the first and the last time of the files that make up the bulk of it: small ones are often copied with an old time."""
+    bulk = [file.mtime_ns for file in manifest.files if file.size * _BULK >= manifest.total_bytes]
+    return (max(bulk) - min(bulk)) / 1e9 if bulk else 0.0

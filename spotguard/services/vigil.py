@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from statistics import median
 
-from spotguard.core.exposure import NOTICE_SECONDS, Save, flush_seconds, save_seconds
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
 from spotguard.services.problem_board import ProblemBoard
+from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
 from spotguard.services.replication_view import ReplicationView
 
@@ -20,6 +20,8 @@ _FIRST_SECONDS = 2.0
 _EVERY_SECONDS = 15.0
 _NOTHING_SEEN_SECONDS = 1800.0
 _OVERDUE_INTERVALS = 3
+_LEAST_INTERVALS = 2
+"""From so many on there is a usual one."""
 _LEAST_OVERDUE_SECONDS = 60.0
 _CLOCK_OFF_SECONDS = 30.0
 _DISK_LOW_FACTOR = 2
@@ -31,22 +33,18 @@ class Vigil:
         *,
         volume: CheckpointVolume,
         view: Published[ReplicationView],
-        saves: Callable[[], Sequence[Save]],
-        throughput: Callable[[], float | None],
+        prospects: Prospects,
         clock_offset: Callable[[], float | None],
         problems: ProblemBoard,
         clock: Clock,
-        margin_seconds: float,
         watch_dir: str,
     ) -> None:
         self._volume = volume
         self._view = view
-        self._saves = saves
-        self._throughput = throughput
+        self._prospects = prospects
         self._clock_offset = clock_offset
         self._problems = problems
         self._clock = clock
-        self._margin_seconds = margin_seconds
         self._watch_dir = watch_dir
 
     async def run(self) -> None:
@@ -59,7 +57,7 @@ class Vigil:
 
     async def look(self, running_seconds: float) -> None:
         self._check_seen(running_seconds)
-        self._check_overdue()
+        self._check_overdue(running_seconds)
         self._check_fit()
         self._check_clock()
         await self._check_disk()
@@ -71,33 +69,35 @@ class Vigil:
             self._problems.raise_(code, message, fix, severity)
 
     def _check_seen(self, running_seconds: float) -> None:
-        missing = not self._view.value.checkpoints and running_seconds >= _NOTHING_SEEN_SECONDS
+        """Where a trainer is known, its time counts: nothing is missed while none runs."""
+        training_since = self._prospects.training_since()
+        if training_since is not None:
+            running_seconds = min(running_seconds, self._clock.wall().timestamp() - training_since)
+        missing = not self._view.value.checkpoints and self._prospects.may_train() and running_seconds >= _NOTHING_SEEN_SECONDS
         self._set(
             ProblemCode.NO_CHECKPOINT_SEEN,
             f"no checkpoint was seen under {self._watch_dir} in {running_seconds / 60:.0f} min" if missing else None,
             "check that the trainer writes its checkpoints under watch.dir, and what watch.layout and watch.exclude leave out",
         )
 
-    def _check_overdue(self) -> None:
-        times = [save.last for save in self._saves()]
-        message = None
-        if len(times) >= 3:
+    def _check_overdue(self, running_seconds: float) -> None:
+        """Three times the usual interval, but not counting the time before this trainer, or this daemon, started."""
+        times, message = [save.ended for save in self._prospects.saves()], None
+        if len(times) > _LEAST_INTERVALS and self._prospects.may_train():
+            now = self._clock.wall().timestamp()
             usual = median(later - earlier for earlier, later in pairwise(times))
-            since = self._clock.wall().timestamp() - times[-1]
-            if since > max(_OVERDUE_INTERVALS * usual, _LEAST_OVERDUE_SECONDS):
-                message = f"the last committed checkpoint is {since:.0f} s old; usually one comes every {usual:.0f} s"
+            waited = now - max(times[-1], self._prospects.training_since() or now - running_seconds)
+            if waited > max(_OVERDUE_INTERVALS * usual, _LEAST_OVERDUE_SECONDS):
+                message = f"the last committed checkpoint is {now - times[-1]:.0f} s old; usually one comes every {usual:.0f} s"
         fix = "see whether the trainer still saves, and what /status says of the checkpoints that are not committed"
         self._set(ProblemCode.COMMIT_OVERDUE, message, fix)
 
     def _check_fit(self) -> None:
-        saves, rate = self._saves(), self._throughput()
+        ahead = self._prospects.outlook()
         message, fix = None, ""
-        if saves and rate:
-            size, left = saves[-1].size, NOTICE_SECONDS - self._margin_seconds
-            needed = (flush_seconds(size, rate) or 0.0) + (save_seconds(saves) or 0.0)
-            if needed > left:
-                message = f"{size / 1e9:.1f} GB needs {needed:.0f} s of {left:.0f} s at {rate / 1e6:.0f} MB/s"
-                fix = f"save more often than every {needed / 60:.0f} min, or get {size * 8 / max(1.0, left - 1) / 1e9:.1f} Gbit/s"
+        if ahead is not None and not ahead.fits:
+            message = f"{ahead.shortfall}: {ahead.way_out}"
+            fix = f"{ahead.way_out}; writing takes {ahead.save_seconds:.0f} s and sending {ahead.flush_seconds:.0f} s of them"
         self._set(ProblemCode.DOES_NOT_FIT, message, fix)
 
     def _check_clock(self) -> None:

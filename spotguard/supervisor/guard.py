@@ -7,7 +7,6 @@ from typing import Literal
 
 from spotguard.core.claim import ClaimPhase
 from spotguard.core.deadline import InterruptionPolicy
-from spotguard.core.exposure import Save, save_seconds
 from spotguard.core.manifest import Host, Manifest
 from spotguard.core.problem import Problem
 from spotguard.core.retention import RetentionRule
@@ -30,6 +29,7 @@ from spotguard.services.committed import Committed
 from spotguard.services.dispatcher import Dispatcher
 from spotguard.services.drain import Drain, DrainSettings
 from spotguard.services.examination import Examination
+from spotguard.services.folder_watch import FolderWatch
 from spotguard.services.hooks import Hooks
 from spotguard.services.interruption_monitor import InterruptionMonitor
 from spotguard.services.interruption_record import encode_record, write_record
@@ -41,6 +41,7 @@ from spotguard.services.part_copies import PartCopies
 from spotguard.services.part_engine import PartEngine
 from spotguard.services.part_slots import PartSlots
 from spotguard.services.problem_board import ProblemBoard
+from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
 from spotguard.services.replicator import Replicator, ReplicatorSettings
 from spotguard.services.scan_schedule import ScanSchedule
@@ -130,6 +131,9 @@ class Guard:
             in_use=self.in_use,
         )
         self.replicator = self._build_replicator()
+        self.prospects = Prospects(
+            self.replicator.view, self.throughput, self.trainer_watch, clock, margin_seconds=settings.policy.margin_seconds
+        )
         self.drain = self._build_drain()
         self.advice = AdviceAnswer(
             checkpoint_signal=settings.checkpoint_signal,
@@ -143,12 +147,18 @@ class Guard:
         self.vigil = Vigil(
             volume=ports.volume,
             view=self.replicator.view,
-            saves=self.saves,
-            throughput=lambda: self.throughput.of_the_link,
+            prospects=self.prospects,
             clock_offset=ports.store.clock_offset,
             problems=self.problems,
             clock=clock,
-            margin_seconds=settings.policy.margin_seconds,
+            watch_dir=settings.watch_dir,
+        )
+        self.folder_watch = FolderWatch(
+            ports.writer_watch,
+            view=self.replicator.view,
+            trainers=lambda: self.trainer_watch.view.value.processes,
+            problems=self.problems,
+            clock=clock,
             watch_dir=settings.watch_dir,
         )
         self.problems.on_raise(self._tell_problem)
@@ -172,10 +182,6 @@ class Guard:
         cap = None if lifted else self.settings.bytes_per_second
         self.ports.transfer.limit_rate(cap)
         self.throughput.limited(cap)
-
-    def saves(self) -> list[Save]:
-        steps = {checkpoint.name: checkpoint.step for checkpoint in self.replicator.view.value.checkpoints}
-        return [Save(save.first_ns / 1e9, save.last_ns / 1e9, save.size, steps.get(save.name)) for save in self.replicator.view.value.saves]
 
     def clock_offset(self) -> float:
         return self.ports.store.clock_offset() or 0.0
@@ -240,8 +246,7 @@ class Guard:
             signals=self.signals,
             announcements=self.ports.announcements,
             clock=self.ports.clock,
-            throughput=lambda: self.throughput.of_the_link,
-            save_seconds=lambda: save_seconds(self.saves()),
+            prospects=self.prospects,
             lift_cap=self.lift_cap,
             record=self._record,
         )

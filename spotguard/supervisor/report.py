@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from spotguard.core.claim import ClaimPhase
-from spotguard.core.exposure import NOTICE_SECONDS, flush_seconds, longest_fitting, save_seconds, steps_at_risk
 from spotguard.core.notice import Instance
 from spotguard.core.status import (
     BacklogStatus,
     ClaimStatus,
     DaemonState,
-    ExposureStatus,
     InstanceStatus,
     InterruptionStatus,
     Status,
@@ -60,7 +58,7 @@ class Report:
             ),
             checkpoints=view.checkpoints,
             backlog=self._backlog(),
-            exposure=self._exposure(),
+            exposure=guard.prospects.exposure(),
             upload=UploadStatus(
                 bytes_per_second=round(guard.throughput.bytes_per_second),
                 bytes_total=guard.throughput.total_bytes,
@@ -92,24 +90,3 @@ class Report:
         rate = self._guard.throughput.estimate
         eta = 0.0 if not view.backlog_bytes else (round(view.backlog_bytes / rate, 1) if rate else None)
         return BacklogStatus(len(view.uncommitted), view.backlog_bytes, eta)
-
-    def _exposure(self) -> ExposureStatus:
-        guard, view = self._guard, self._guard.replicator.view.value
-        now, rate, saves = guard.ports.clock.wall(), guard.throughput.estimate, guard.saves()
-        largest = max((c.bytes for c in view.checkpoints), default=0)
-        flush = flush_seconds(largest, rate) if largest else None
-        save = save_seconds(saves)
-        left = NOTICE_SECONDS - guard.settings.policy.margin_seconds
-        since = (now - view.last_commit.committed_at).total_seconds() if view.last_commit else None
-        return ExposureStatus(
-            seconds_since_last_commit=None if since is None else max(0.0, round(since, 1)),
-            steps_at_risk_estimate=_rounded(steps_at_risk(saves, now=now.timestamp())),
-            save_seconds_estimate=_rounded(save),
-            flush_seconds_estimate=_rounded(flush),
-            fits_in_notice=None if flush is None else flush + (save or 0.0) <= left,
-            longest_fitting_bytes=longest_fitting(left - (save or 0.0), rate),
-        )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from spotguard.ports.trainer import CannotSignal, TrainerGone, TrainerProcess
+from spotguard.ports.writer_watch import WrittenFile
 
 
 class Sent(NamedTuple):
@@ -154,17 +155,24 @@ class MemoryWriterWatch:
     open_for_writing: dict[str, set[TrainerProcess]]
     open_at_all: dict[str, set[TrainerProcess]]
     ended: dict[TrainerProcess, bool]
+    outside: set[WrittenFile]
+    """Open for writing outside the watch root."""
 
     def __init__(self) -> None:
         self.open_for_writing = {}
         self.open_at_all = {}
         self.ended = {}
+        self.outside = set()
 
     async def writers(self, folders: Collection[str]) -> frozenset[TrainerProcess]:
         return _under(folders, self.open_for_writing)
 
     async def users(self, folders: Collection[str]) -> frozenset[TrainerProcess]:
         return _under(folders, self.open_for_writing) | _under(folders, self.open_at_all)
+
+    async def written_outside(self, processes: Collection[TrainerProcess], looks: Callable[[str], bool]) -> frozenset[WrittenFile]:
+        pids = {process.pid for process in processes}
+        return frozenset(file for file in self.outside if file.pid in pids and looks(file.path))
 
     async def exited_badly(self, process: TrainerProcess) -> bool | None:
         return self.ended.get(process)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from spotguard.core.retention import RetentionRule
 from spotguard.supervisor.life import End
 from tests.support.machine import KEYS, Machine, hf_files, save_hf, torch_zip
@@ -256,3 +258,34 @@ def test_a_loose_file_never_overwrites_what_is_not_ours() -> None:
 async def _committed(machine: Machine, step: int) -> None:
     machine.guard.schedule.hint(save_hf(machine.disk, step))
     await machine.state_of(f"checkpoint-{step}", "committed")
+
+
+def test_how_long_a_save_takes_is_seen_also_where_one_file_is_all_of_it() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        machine = Machine(MemoryBucket(clock), clock=clock)
+        async with machine.on():
+            for step in (1, 2):  # the second is written over the first
+                for size in range(1, 21):
+                    machine.disk.write("last.ckpt", torch_zip(bytes([step]) * size * 1000))
+                    machine.guard.schedule.hint("last.ckpt")
+                    await asyncio.sleep(1)
+                await asyncio.sleep(120)
+                assert machine.states() == {"last.ckpt": "committed"}
+                assert machine.report.status().exposure.save_seconds_estimate == pytest.approx(19, abs=1)
+
+    run_virtual(story())
+
+
+def test_an_old_file_that_was_copied_into_a_checkpoint_does_not_make_the_save_long() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        machine = Machine(MemoryBucket(clock), clock=clock)
+        await asyncio.sleep(100_000)
+        save_hf(machine.disk, 100, size=100_000)
+        machine.disk.write("checkpoint-100/tokenizer.json", b"{}", mtime_ns=int((clock.wall().timestamp() - 90_000) * 1e9))
+        async with machine.on():
+            await machine.state_of("checkpoint-100", "committed")
+            assert (machine.report.status().exposure.save_seconds_estimate or 0) < 1
+
+    run_virtual(story())

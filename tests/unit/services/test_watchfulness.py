@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 
 from spotguard.core.checkpoint import CheckpointState
-from spotguard.core.exposure import Save
 from spotguard.core.problem import ProblemCode
 from spotguard.core.run_keys import RunKeys
 from spotguard.core.status import CheckpointStatus
 from spotguard.ports.object_store import StoreDenied, StoreUnavailable
 from spotguard.services.problem_board import ProblemBoard
+from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
-from spotguard.services.replication_view import ReplicationView
+from spotguard.services.replication_view import ReplicationView, SaveTimes
 from spotguard.services.run_checks import NestedRun, probe_conditions, refuse_nested
 from spotguard.services.single_pass import SinglePass
 from spotguard.services.store_health import StoreHealth
 from spotguard.services.throughput import Throughput
 from spotguard.services.trainer_signal import TrainerSignal
+from spotguard.services.trainer_watch import TrainerWatch
 from spotguard.services.vigil import Vigil
 from tests.support.faulty_store import Fault, Faults, FaultyStore
 from tests.support.machine import KEYS, Machine
@@ -95,29 +96,39 @@ def test_credentials_that_may_not_delete_are_enough() -> None:
 
 
 class Watched:
-    def __init__(self) -> None:
+    def __init__(self, *, configured: bool = False) -> None:
         self.clock = VirtualClock()
         self.problems = ProblemBoard(self.clock)
         self.disk = MemoryVolume(self.clock)
         self.view = Published(ReplicationView())
-        self.saves: list[Save] = []
-        self.rate: float | None = None
+        self.trainer = MemoryTrainer(configured=configured)
+        self.trainers = TrainerWatch(self.trainer, self.problems, self.clock)
+        self.throughput = Throughput(self.clock)
         self.offset: float | None = None
         self.vigil = Vigil(
             volume=self.disk,
             view=self.view,
-            saves=lambda: self.saves,
-            throughput=lambda: self.rate,
+            prospects=Prospects(self.view, self.throughput, self.trainers, self.clock, margin_seconds=5.0),
             clock_offset=lambda: self.offset,
             problems=self.problems,
             clock=self.clock,
-            margin_seconds=5.0,
             watch_dir="/out",
         )
 
-    async def stands(self, code: ProblemCode, running_seconds: float = 0.0) -> bool:
+    async def stands(self, code: ProblemCode, running_seconds: float = 1e6) -> bool:
+        await self.trainers.refresh()
         await self.vigil.look(running_seconds)
         return self.problems.stands(code)
+
+    async def sends_at(self, bytes_per_second: float) -> None:
+        for _ in range(2):
+            with self.throughput.sending(int(16 * bytes_per_second)):
+                await asyncio.sleep(16)
+
+    def saved(self, *ages: float, size: int = 10, seconds: float = 1.0) -> None:
+        """There are checkpoints that were committed, the last write so many seconds ago."""
+        now = self.clock.wall().timestamp()
+        self.view.publish(ReplicationView(saves=tuple(_save(n, now - age, size, seconds) for n, age in enumerate(ages))))
 
     def shows(self, size: int) -> None:
         status = CheckpointStatus(
@@ -136,6 +147,10 @@ class Watched:
         self.view.publish(ReplicationView(checkpoints=(status,)))
 
 
+def _save(number: int, ended: float, size: int, seconds: float) -> SaveTimes:
+    return SaveTimes(f"checkpoint-{number}", int((ended - seconds) * 1e9), int(ended * 1e9), size, seconds)
+
+
 def test_no_checkpoint_for_half_an_hour_is_a_problem_until_one_comes() -> None:
     async def story() -> None:
         watched = Watched()
@@ -147,27 +162,84 @@ def test_no_checkpoint_for_half_an_hour_is_a_problem_until_one_comes() -> None:
     run_virtual(story())
 
 
-def test_a_commit_that_is_overdue_is_a_problem_until_the_next_one() -> None:
+def test_where_a_trainer_is_known_its_own_time_counts_and_none_is_missed_while_none_runs() -> None:
+    async def story() -> None:
+        watched = Watched(configured=True)
+        assert not await watched.stands(ProblemCode.NO_CHECKPOINT_SEEN, 9999)
+        process = watched.trainer.start(started=watched.clock.wall().timestamp())
+        await asyncio.sleep(1700)
+        assert not await watched.stands(ProblemCode.NO_CHECKPOINT_SEEN, 11_000)
+        await asyncio.sleep(200)
+        assert await watched.stands(ProblemCode.NO_CHECKPOINT_SEEN, 11_200)
+        watched.trainer.exit(process)
+        assert not await watched.stands(ProblemCode.NO_CHECKPOINT_SEEN, 11_300)
+
+    run_virtual(story())
+
+
+def test_a_commit_is_overdue_after_three_of_the_usual_intervals_until_the_next_one() -> None:
     async def story() -> None:
         watched = Watched()
-        began = watched.clock.wall().timestamp()
-        watched.saves = [Save(began + at, began + at + 1, 10, at) for at in (0, 100, 200)]
-        await asyncio.sleep(300)
+        watched.saved(500, 400, 299)
         assert not await watched.stands(ProblemCode.COMMIT_OVERDUE)
-        await asyncio.sleep(300)
+        watched.saved(502, 402, 302)
         assert await watched.stands(ProblemCode.COMMIT_OVERDUE)
-        watched.saves.append(Save(began + 598, began + 599, 10, 600))
+        (problem,) = [problem for problem in watched.problems.standing if problem.code is ProblemCode.COMMIT_OVERDUE]
+        assert problem.message == "the last committed checkpoint is 302 s old; usually one comes every 100 s"
+        watched.saved(502, 402, 302, 2)
         assert not await watched.stands(ProblemCode.COMMIT_OVERDUE)
 
     run_virtual(story())
 
 
-def test_what_can_not_leave_within_a_notice_is_a_problem_while_the_link_is_slow() -> None:
+@pytest.mark.parametrize("ages", [(), (5000,), (5000, 4900)])
+def test_before_there_is_a_usual_interval_nothing_is_overdue(ages: tuple[float, ...]) -> None:
     async def story() -> None:
         watched = Watched()
-        watched.saves, watched.rate = [Save(0, 10, 10_000_000_000, 1)], 10_000_000.0
+        watched.saved(*ages)
+        assert not await watched.stands(ProblemCode.COMMIT_OVERDUE)
+
+    run_virtual(story())
+
+
+def test_the_time_before_this_daemon_or_this_trainer_is_no_delay() -> None:
+    async def story() -> None:
+        resumed = Watched()
+        resumed.saved(8000, 7900, 7800)
+        assert not await resumed.stands(ProblemCode.COMMIT_OVERDUE, 200)
+        assert await resumed.stands(ProblemCode.COMMIT_OVERDUE, 400)
+        known = Watched(configured=True)
+        known.saved(8000, 7900, 7800)
+        assert not await known.stands(ProblemCode.COMMIT_OVERDUE), "none runs"
+        known.trainer.start(started=known.clock.wall().timestamp() - 200)
+        assert not await known.stands(ProblemCode.COMMIT_OVERDUE)
+        await asyncio.sleep(150)
+        assert await known.stands(ProblemCode.COMMIT_OVERDUE)
+
+    run_virtual(story())
+
+
+def test_what_can_not_leave_within_a_notice_is_a_problem_with_the_numbers_that_would_make_it_fit() -> None:
+    async def story() -> None:
+        watched = Watched()
+        watched.saved(100, size=80_000_000_000, seconds=0.0)
+        assert not await watched.stands(ProblemCode.DOES_NOT_FIT), "nothing was measured"
+        await watched.sends_at(80e9 / 255)
         assert await watched.stands(ProblemCode.DOES_NOT_FIT)
-        watched.rate = 1_000_000_000.0
+        (problem,) = [problem for problem in watched.problems.standing if problem.code is ProblemCode.DOES_NOT_FIT]
+        assert problem.message == "80 GB needs 256 s of 115 s: save every 5 min, or 6 Gbit/s"
+        await watched.sends_at(2e9)
+        assert not await watched.stands(ProblemCode.DOES_NOT_FIT)
+
+    run_virtual(story())
+
+
+def test_what_was_only_measured_under_a_cap_is_never_said_not_to_fit() -> None:
+    async def story() -> None:
+        watched = Watched()
+        watched.throughput.limited(10e6)
+        watched.saved(100, size=80_000_000_000)
+        await watched.sends_at(10e6)
         assert not await watched.stands(ProblemCode.DOES_NOT_FIT)
 
     run_virtual(story())
