@@ -13,6 +13,7 @@ from yarl import URL
 
 from spotguard.adapters import openapi
 from spotguard.core.listen_address import ListenAddress, UnixAddress, parse_listen_address
+from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import Status
 from spotguard.ports.daemon_control import DaemonRefused, FlushOutcome, Health, NoDaemon
 
@@ -47,9 +48,15 @@ class DaemonClient:
         """Say that a checkpoint is whole. DaemonRefused with status 404: it knows none of that name."""
         await self._call("POST", f"/checkpoints/{quote(name, safe='/')}/complete")
 
-    async def drill(self, seconds: float) -> None:
+    async def drill(self, seconds: float, *, asks: Asks | None = None, hooks: bool = False) -> None:
         """Have it rehearse an interruption. DaemonRefused with status 409: not now."""
-        await self._call("POST", f"/drill?seconds={seconds}")
+        query = f"seconds={seconds}" + (f"&asks={asks.value}" if asks else "") + ("&hooks=1" if hooks else "")
+        await self._call("POST", f"/drill?{query}")
+
+    async def drill_report(self, wait_seconds: float) -> DrillReport:
+        """What the last drill came to. DaemonRefused with status 404: none has ended within this time."""
+        body = await self._call("GET", f"/drill?wait={wait_seconds}", answer_seconds=wait_seconds + _ANSWER_SECONDS)
+        return self._parse(openapi.DRILL.validate_json, body)
 
     async def _call(self, method: str, path: str, *, answer_seconds: float = _ANSWER_SECONDS) -> bytes:
         timeout = aiohttp.ClientTimeout(total=answer_seconds, connect=_CONNECT_SECONDS)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from spotguard.adapters import metrics, openapi
 from spotguard.adapters.http_guard import BODY_LIMIT_BYTES, GuardRules, guard
+from spotguard.core.rehearsal import Asks
 from spotguard.ports.daemon_control import DaemonControl, DrillRefused, Health, UnknownCheckpoint
 
 WAIT_LIMIT_SECONDS: Final = 300.0
@@ -33,6 +34,7 @@ def application(control: DaemonControl, rules: GuardRules) -> web.Application:
             web.get("/interruption", routes.interruption),
             web.get("/openapi.json", routes.openapi),
             web.post("/flush", routes.flush),
+            web.get("/drill", routes.drill_report),
             web.post("/drill", routes.drill),
             web.post("/checkpoints/{name:.+}/complete", routes.declare_complete),
         ]
@@ -90,12 +92,27 @@ class _Routes:
 
     async def drill(self, request: web.Request) -> web.Response:
         seconds = _seconds(request, "seconds", default=DRILL_SECONDS)
+        asks, hooks = _asks(request), request.query.get("hooks", "") in {"1", "true"}
         await _bounded_body(request)
         try:
-            await self._control.drill(seconds)
+            await self._control.drill(seconds, asks=asks, hooks=hooks)
         except DrillRefused as refused:
             raise web.HTTPConflict(text=str(refused) or "a drill can not start now") from refused
         return web.json_response({"started": True, "seconds": seconds}, status=202)
+
+    async def drill_report(self, request: web.Request) -> web.Response:
+        report = await self._control.drill_report(_seconds(request, "wait", default=0.0))
+        if report is None:
+            raise web.HTTPNotFound(text="no drill has ended yet")
+        return _json(openapi.DRILL.dump_json(report))
+
+
+def _asks(request: web.Request) -> Asks | None:
+    text = request.query.get("asks")
+    try:
+        return None if text is None else Asks(text)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=f"asks={text!r} is none of {', '.join(Asks)}") from error
 
 
 def _json(body: bytes) -> web.Response:

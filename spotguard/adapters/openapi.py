@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import CheckpointStatus, GivenUp, InterruptionStatus, Status
 from spotguard.ports.daemon_control import Health
 
@@ -13,6 +14,7 @@ STATUS: Final = TypeAdapter(Status)
 CHECKPOINTS: Final = TypeAdapter(tuple[CheckpointStatus, ...])
 INTERRUPTION: Final = TypeAdapter(InterruptionStatus)
 HEALTH: Final = TypeAdapter(Health)
+DRILL: Final = TypeAdapter(DrillReport)
 
 _REF = "#/components/schemas/{model}"
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
@@ -30,6 +32,7 @@ def _schemas() -> tuple[dict[str, Any], dict[str, Any]]:
         "checkpoints": CHECKPOINTS,
         "interruption": INTERRUPTION,
         "health": HEALTH,
+        "drill": DRILL,
         "given_up": TypeAdapter(GivenUp),
     }
     by_key, definitions = TypeAdapter.json_schemas(
@@ -67,10 +70,20 @@ def describe(version: str) -> dict[str, Any]:
             "post": _call("The trainer says that the checkpoint is whole.", declared, {"404": _error()}, [name])
         },
         "/drill": {
-            "post": _call("Rehearse an interruption.", started, {"409": _error()}, [_query("seconds", "Until the notice's time.")], "202")
+            "get": _call("What the last drill came to.", answers["drill"], {"404": _error()}, [wait]),
+            "post": _call("Rehearse an interruption.", started, {"409": _error()}, _drill_parameters(), "202"),
         },
     }
     return {"openapi": "3.1.0", "info": {"title": "spotguard", "version": version}, "paths": paths, "components": {"schemas": components}}
+
+
+def _drill_parameters() -> list[dict[str, Any]]:
+    asks = {"type": "string", "enum": list(Asks)}
+    return [
+        _query("seconds", "Until the notice's time."),
+        {"name": "asks", "in": "query", "schema": asks, "description": "What the trainer is asked: to save and go on, to stop, nothing."},
+        {"name": "hooks", "in": "query", "schema": {"type": "boolean"}, "description": "Whether the hooks run."},
+    ]
 
 
 def _error() -> dict[str, Any]:

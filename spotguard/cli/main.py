@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "adopt": "Commit what another tool put into the prefix.",
     "bucket": "Set the bucket up, see what it lacks, or print the least IAM policy.",
     "status": "Ask the running daemon whether the run is safe.",
+    "drill": "Rehearse an interruption on the live job and say what it would cost.",
     "doctor": "Check every precondition of a safe run, each with its fix.",
     "config": "Show the effective configuration and where each value came from.",
     "demo": "See the whole story on this machine: no AWS account, under a minute.",

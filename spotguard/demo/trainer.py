@@ -1,7 +1,7 @@
 """A small trainer with the manners of a real one: `python -m spotguard.demo.trainer --output DIR --steps N [--resume CHECKPOINT]`.
 
-It knows nothing of spotguard. On SIGUSR1 or SIGTERM it saves at the next step boundary and stops; it tells what it does as JSON
-lines on standard output. Standard library only.
+It knows nothing of spotguard. On SIGUSR1 or SIGTERM it saves at the next step boundary and stops, on SIGUSR2 it saves there and goes on;
+it tells what it does as JSON lines on standard output. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -45,14 +46,21 @@ def _write_pid_file(path: Path) -> None:
     temporary.rename(path)
 
 
-def _stop_on_signals() -> list[str]:
-    """Returns the list in which the names of signals will stand once they came."""
-    received: list[str] = []
+@dataclass
+class Received:
+    """The names of the signals that came: those after which it stops, and those after which it goes on once it has saved."""
+
+    to_stop: list[str] = field(default_factory=list)
+    to_save: list[str] = field(default_factory=list)
+
+
+def _listen_to_signals() -> Received:
+    received = Received()
 
     def note(number: int, _frame: FrameType | None) -> None:
-        received.append(signal.Signals(number).name)
+        (received.to_save if number == signal.SIGUSR2 else received.to_stop).append(signal.Signals(number).name)
 
-    for number in (signal.SIGUSR1, signal.SIGTERM):
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, note)
     return received
 
@@ -65,17 +73,18 @@ def _save(options: argparse.Namespace, state: TrainingState) -> None:
     checkpoint_files.rotate(options.output, keep=options.save_total_limit)
 
 
-def _train(options: argparse.Namespace, state: TrainingState, received: list[str]) -> None:
-    while state.step < options.steps and not received:
+def _train(options: argparse.Namespace, state: TrainingState, received: Received) -> None:
+    while state.step < options.steps and not received.to_stop:
         time.sleep(options.step_seconds)
         loss = state.advance()
         _tell("step", step=state.step, loss=loss)
-        if state.step % options.save_steps == 0 or state.step == options.steps:
+        if received.to_save or state.step % options.save_steps == 0 or state.step == options.steps:
+            received.to_save.clear()
             _save(options, state)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    received = _stop_on_signals()  # before the pid file: who finds it may signal at once
+    received = _listen_to_signals()  # before the pid file: who finds it may signal at once
     options = _arguments(argv)
     if options.pid_file:
         _write_pid_file(options.pid_file)
@@ -86,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if state.step < options.steps:
         if not (options.output / f"checkpoint-{state.step}" / checkpoint_files.MARKER).exists():
             _save(options, state)
-        _tell("stopped", step=state.step, signal=received[0])
+        _tell("stopped", step=state.step, signal=received.to_stop[0])
     else:
         _tell("finished", step=state.step, loss=state.losses[-1])
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import InterruptionStatus, Status
 
 
@@ -79,6 +80,12 @@ class DaemonControl(Protocol):
         """The trainer says that the checkpoint is whole. Returns as soon as that is noted. Raises UnknownCheckpoint."""
         ...
 
-    async def drill(self, seconds: float) -> None:
-        """Start a rehearsal with a notice for `seconds` from now; returns when it has started. Raises DrillRefused."""
+    async def drill(self, seconds: float, *, asks: Asks | None = None, hooks: bool = False) -> None:
+        """Start a rehearsal with a notice for `seconds` from now; returns when it has started. Raises DrillRefused.
+
+        `asks`: what the trainer is asked; None: for a save after which it goes on, where there is a signal for that."""
+        ...
+
+    async def drill_report(self, wait_seconds: float) -> DrillReport | None:
+        """What the last drill came to, waiting up to `wait_seconds` for the one that is held. None: there is nothing to tell (yet)."""
         ...

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
@@ -20,9 +19,10 @@ from spotguard.core.verdict import is_safe, why_unsafe
 from spotguard.ports.announcements import Announcements
 from spotguard.ports.clock import Clock
 from spotguard.services.drain_course import Course, DrainView, Verdict
+from spotguard.services.final_save import FinalSave
 from spotguard.services.interruption_monitor import InterruptionMonitor
-from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
+from spotguard.services.rehearsal import Rehearsal
 from spotguard.services.replication_view import ReplicationView
 from spotguard.services.trainer_signal import TrainerSignal
 from spotguard.services.trainer_watch import TrainerWatch
@@ -34,17 +34,9 @@ _TICK_SECONDS = 0.2
 _DRILL_VERDICT_STANDS_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class DrainSettings:
-    signal: str | None
-    signal_when: Literal["fits", "always"]
-    poll_seconds: float = _TICK_SECONDS
-
-
 class Drain:
     def __init__(
         self,
-        settings: DrainSettings,
         *,
         monitor: InterruptionMonitor,
         replication: Published[ReplicationView],
@@ -53,11 +45,11 @@ class Drain:
         signals: TrainerSignal,
         announcements: Announcements,
         clock: Clock,
-        prospects: Prospects,
+        final_save: FinalSave,
+        rehearsal: Rehearsal,
         lift_cap: Callable[[bool], None],
         record: Callable[[InterruptionStatus], Coroutine[Any, Any, None]],
     ) -> None:
-        self._settings = settings
         self._monitor = monitor
         self._replication = replication
         self._urgency = urgency
@@ -65,7 +57,8 @@ class Drain:
         self._signals = signals
         self._announcements = announcements
         self._clock = clock
-        self._prospects = prospects
+        self._final_save = final_save
+        self._rehearsal = rehearsal
         self._lift_cap = lift_cap
         self._record = record
         self.view: Published[DrainView] = Published(DrainView())
@@ -87,7 +80,7 @@ class Drain:
                     await self._drain(state.current)
 
     async def _drain(self, interruption: Interruption) -> None:
-        course = Course(interruption, began=self._clock.monotonic())
+        course = Course(interruption, began=self._clock.monotonic(), drill=self._rehearsal.plan)
         self._publish(course)
         await self._tell(course)
         self._hurry(course)
@@ -100,6 +93,9 @@ class Drain:
                 self._monitor.end_drill()
                 break
             await self._wait(course)
+        if course.interruption.drill and course.verdict is None:
+            now = self._monitor.state.value.current
+            self._rehearsal.end(course, self._replication.value, taken_over=now.kind.value if now else "its time was over")
         await self._stand_down(course)
 
     async def _let_the_verdict_stand(self, course: Course) -> None:
@@ -121,39 +117,30 @@ class Drain:
     async def _tell(self, course: Course) -> None:
         """Signal first: the trainer's save is the largest share of the time that is left."""
         interruption = course.interruption
-        if interruption.drill:
-            course.counts_from = self._clock.monotonic()
-            return
-        if interruption.signals_trainer and self._settings.signal and self._is_worth_a_signal(interruption):
-            known = self._watch.view.value.processes
-            await self._signals.send(known, self._settings.signal, interruption.id)
-            found = await self._watch.refresh()
-            await self._signals.send([p for p in found if p not in known], self._settings.signal, interruption.id)
-            if not found and not known:
-                self._watch.say_not_found()
-        course.signalled = bool(self._signals.awaited)
-        if not course.signalled:
-            course.counts_from = self._clock.monotonic()
+        await self._final_save.ask(course)
         self._publish(course)
         document = interruption_document(course.status(self._replication.value))
-        self._spawn(self._announcements.publish_notice(document))
-        self._spawn(self._announcements.run_hook("on_notice", document))
+        if not interruption.drill:
+            self._spawn(self._announcements.publish_notice(document))
+        if self._runs_hooks(course):
+            self._spawn(self._announcements.run_hook("on_notice", document))
 
-    def _is_worth_a_signal(self, interruption: Interruption) -> bool:
-        """Whether a save that is asked for now can still be written and sent. What was never measured counts as fitting."""
-        if self._settings.signal_when == "always":
-            return True
-        ahead = self._prospects.outlook(interruption.deadline - self._clock.monotonic())
-        if ahead is None or ahead.fits:
-            return True
-        log.warning("trainer.not_signalled", reason=f"a save can not fit: {ahead.shortfall}")
-        return False
+    @staticmethod
+    def _runs_hooks(course: Course) -> bool:
+        return not course.interruption.drill or course.drill.hooks
 
     def _hurry(self, course: Course) -> None:
         self._lift_cap(True)
         since = course.counts_from if course.counts_from is not None else course.began
+        drill = course.interruption.drill
         self._urgency.publish(
-            Urgency(reason="interruption", deadline=course.interruption.deadline, flush_loose=True, full_scans_after=since)
+            Urgency(
+                reason="save" if drill else "interruption",
+                deadline=course.interruption.deadline,
+                flush_loose=True,
+                keep_all=drill,  # a rehearsal costs the live run no checkpoint
+                full_scans_after=since,
+            )
         )
 
     async def _take_in_change(self, course: Course, current: Interruption) -> None:
@@ -165,7 +152,8 @@ class Drain:
         self._publish(course)
 
     async def _judge(self, course: Course) -> None:
-        await self._follow_the_trainer(course)
+        if await self._final_save.follow(course):
+            self._hurry(course)
         now = self._clock.monotonic()
         evidence = course.evidence(self._replication.value, now)
         if is_safe(evidence):
@@ -178,21 +166,6 @@ class Drain:
             self._say(course, "unsafe", why_unsafe(evidence))
         self._announce_end(course, now)
         self._publish(course)
-
-    async def _follow_the_trainer(self, course: Course) -> None:
-        if not course.signalled or course.counts_from is not None:
-            return
-        running = await self._signals.still_running()
-        signalled_at = self._signals.signalled_at
-        if signalled_at is not None and course.final_save is None:
-            since = int(signalled_at.timestamp() * 1e9)
-            final = [save for save in self._replication.value.saves if save.first_ns >= since]
-            if final:
-                course.final_save = final[-1].name
-                log.info("drain.final_save_committed", name=course.final_save)
-        if not running or course.final_save is not None:
-            course.counts_from = self._clock.monotonic()
-            self._hurry(course)
 
     def _say(self, course: Course, verdict: Verdict, why: str = "") -> None:
         course.verdict = verdict
@@ -210,14 +183,16 @@ class Drain:
             given_up=[given_up.name for given_up in status.given_up],
         )
         self._publish(course)
-        if not course.interruption.drill:
+        if course.interruption.drill:
+            self._rehearsal.end(course, self._replication.value, why_unsafe=why)
+        else:
             self._spawn(self._record(status))
 
     def _announce_end(self, course: Course, now: float) -> None:
         """`on_safe` runs once, when the trainer is gone or at the deadline; `on_unsafe` at the deadline."""
-        if course.interruption.drill:
+        if not self._runs_hooks(course):
             return
-        gone = self._trainer_is_gone(course)
+        gone = course.interruption.drill or self._trainer_is_gone(course)
         if course.verdict == "safe" and not course.told_safe and (gone or now >= course.interruption.deadline):
             course.told_safe = True
             self._spawn(self._announcements.run_hook("on_safe", interruption_document(course.status(self._replication.value))))
@@ -231,7 +206,7 @@ class Drain:
     async def _wait(self, course: Course) -> None:
         changes = [asyncio.ensure_future(self._replication.changed()), asyncio.ensure_future(self._monitor.state.changed())]
         try:
-            await asyncio.wait(changes, timeout=self._settings.poll_seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(changes, timeout=_TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for change in changes:
                 change.cancel()

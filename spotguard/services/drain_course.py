@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spotguard.core.interruption import Interruption
+from spotguard.core.rehearsal import Asks
 from spotguard.core.status import DaemonState, GivenUp, InterruptionStatus
 from spotguard.core.verdict import Evidence
 from spotguard.services.replication_view import ReplicationView
@@ -25,6 +26,15 @@ class DrainView:
     interruption: InterruptionStatus | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DrillPlan:
+    """What a drill does beside flushing."""
+
+    asks: Asks = Asks.NOTHING
+    hooks: bool = False
+    """Whether the hooks run."""
+
+
 @dataclass(slots=True)
 class Course:
     """How one interruption has gone so far; not frozen, because it is the working memory of one drain."""
@@ -34,8 +44,17 @@ class Course:
     counts_from: float | None = None
     checkpoints_done_at: float | None = None
     verdict: Verdict | None = None
+    drill: DrillPlan = DrillPlan()
+    """What counts where the interruption is a drill."""
     signalled: bool = False
+    signalled_at: float | None = None
+    """Monotonic."""
     final_save: str | None = None
+    final_save_at: float | None = None
+    """Monotonic: when it was found committed."""
+    final_save_seconds: float | None = None
+    """From the signal to its last write."""
+    trainer_ended: bool = False
     told_safe: bool = False
     told_unsafe: bool = False
 
@@ -51,11 +70,16 @@ class Course:
         return Evidence(
             counts_from=self.counts_from,
             fully_observed_at=view.fully_observed_at,
-            being_written=len(view.being_written),
-            uncommitted=len(view.uncommitted),
+            being_written=0 if self._goes_on else len(view.being_written),
+            uncommitted=0 if self._goes_on else len(view.uncommitted),
             committed_any=view.committed_any,
             loose_sent=view.loose_flushed_at >= since or impatient,
         )
+
+    @property
+    def _goes_on(self) -> bool:
+        """The trainer was only asked to save, and did: what it writes next is none of this rehearsal."""
+        return self.interruption.drill and self.drill.asks is Asks.SAVE and self.final_save is not None
 
     def told(self, view: ReplicationView) -> DrainView:
         """The course as the rest of the daemon sees it."""
@@ -76,7 +100,7 @@ class Course:
 
     def _given_up(self, view: ReplicationView) -> tuple[GivenUp, ...]:
         named = {given_up.name: given_up.why for given_up in (*view.given_up, *view.does_not_fit)}
-        if self.verdict is not None:
+        if self.verdict is not None and not self._goes_on:
             for unfinished in view.unfinished:
                 named.setdefault(unfinished.name, unfinished.why)
         if self.verdict == "unsafe":

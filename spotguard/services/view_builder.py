@@ -14,8 +14,6 @@ from spotguard.services.records import Record, status_of
 from spotguard.services.replication_view import LastCommit, ReplicationView, SaveTimes
 
 _SAVES = 20
-_SEEN_SECONDS = 0.2
-"""What was written faster than we look was not seen being written."""
 _BULK = 100
 
 
@@ -87,17 +85,20 @@ def _last_commit_of_the_run(committed: Committed) -> LastCommit | None:
 
 
 def _saves(records: list[Record]) -> tuple[SaveTimes, ...]:
-    saves = []
-    for record in records:
-        if record.committed is not None and record.committed.files:
-            times = [file.mtime_ns for file in record.committed.files]
-            seen = record.write_seconds
-            seconds = seen if seen >= _SEEN_SECONDS else _span_seconds(record.committed)
-            saves.append(SaveTimes(record.name, min(times), max(times), record.committed.total_bytes, seconds))
-    return tuple(sorted(saves, key=lambda save: save.last_ns)[-_SAVES:])
+    committed = [(record, record.committed) for record in records if record.committed is not None and record.committed.files]
+    committed.sort(key=lambda save: max(file.mtime_ns for file in save[1].files))
+    saves: list[SaveTimes] = []
+    for record, manifest in committed[-_SAVES:]:
+        times = [file.mtime_ns for file in manifest.files]
+        # not all of the writing may have been seen, and by the files' times a single file took none
+        seconds = max(record.write_seconds, _span_seconds(manifest, after_ns=saves[-1].last_ns if saves else 0))
+        saves.append(SaveTimes(record.name, min(times), max(times), manifest.total_bytes, seconds))
+    return tuple(saves)
 
 
-def _span_seconds(manifest: Manifest) -> float:
-    """Between the first and the last time of the files that make up the bulk of it: small ones are often copied with an old time."""
-    bulk = [file.mtime_ns for file in manifest.files if file.size * _BULK >= manifest.total_bytes]
-    return (max(bulk) - min(bulk)) / 1e9 if bulk else 0.0
+def _span_seconds(manifest: Manifest, *, after_ns: int) -> float:
+    """Between the first and the last time of the files that were written for it: one from before the save that came before it was copied
+    with its time, and where none came before, only the bulk of it counts, because what is copied is small."""
+    bulk = manifest.total_bytes / _BULK if not after_ns else 0
+    times = [file.mtime_ns for file in manifest.files if file.mtime_ns > after_ns and file.size >= bulk]
+    return (max(times) - min(times)) / 1e9 if times else 0.0

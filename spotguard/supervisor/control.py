@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from spotguard.core.checkpoint import CheckpointState
+from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import DaemonState, InterruptionStatus, Status
 from spotguard.ports.daemon_control import DrillRefused, FlushOutcome, UnknownCheckpoint
+from spotguard.services.rehearsal import NotNow
 from spotguard.services.replication_view import ReplicationView
 from spotguard.services.replicator import UnknownName
 from spotguard.supervisor.guard import Guard
@@ -49,12 +51,24 @@ class Control:
         except UnknownName as error:
             raise UnknownCheckpoint(f"no checkpoint {name!r} lies under {self._guard.settings.watch_dir}") from error
 
-    async def drill(self, seconds: float) -> None:
+    async def drill(self, seconds: float, *, asks: Asks | None = None, hooks: bool = False) -> None:
         state = self._report.state()
         if state is not DaemonState.WATCHING:
-            raise DrillRefused(f"the daemon is {state.value}")
-        if self._guard.monitor.announce_drill(seconds) is None:
-            raise DrillRefused("a real notice is pending")
+            pending = self._report.interruption()
+            held = pending is not None and pending.drill
+            raise DrillRefused("a drill is held, or has ended just now" if held else f"the daemon is {state.value}")
+        try:
+            self._guard.rehearsal.begin(seconds, asks, hooks=hooks)
+        except NotNow as error:
+            raise DrillRefused(str(error)) from error
+
+    async def drill_report(self, wait_seconds: float) -> DrillReport | None:
+        report = self._guard.rehearsal.report
+        try:
+            async with asyncio.timeout(wait_seconds):
+                return await report.until(lambda told: told is not None)
+        except TimeoutError:
+            return report.value
 
     async def _something_pending(self) -> None:
         drain, advice = self._guard.drain.view, self._guard.advice.shown

@@ -27,8 +27,9 @@ from spotguard.services.checkpoint_upload import UploadTools
 from spotguard.services.claim import RunClaim
 from spotguard.services.committed import Committed
 from spotguard.services.dispatcher import Dispatcher
-from spotguard.services.drain import Drain, DrainSettings
+from spotguard.services.drain import Drain
 from spotguard.services.examination import Examination
+from spotguard.services.final_save import FinalSave, SignalSettings
 from spotguard.services.folder_watch import FolderWatch
 from spotguard.services.hooks import Hooks
 from spotguard.services.interruption_monitor import InterruptionMonitor
@@ -43,6 +44,7 @@ from spotguard.services.part_slots import PartSlots
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
+from spotguard.services.rehearsal import Rehearsal
 from spotguard.services.replicator import Replicator, ReplicatorSettings
 from spotguard.services.scan_schedule import ScanSchedule
 from spotguard.services.store_health import StoreHealth
@@ -237,8 +239,9 @@ class Guard:
         )
 
     def _build_drain(self) -> Drain:
+        signals = SignalSettings(self.settings.signal, self.settings.checkpoint_signal, self.settings.signal_when)
+        self.rehearsal = Rehearsal(self.monitor, self.prospects, signals)
         return Drain(
-            DrainSettings(self.settings.signal, self.settings.signal_when),
             monitor=self.monitor,
             replication=self.replicator.view,
             urgency=self.urgency,
@@ -246,7 +249,15 @@ class Guard:
             signals=self.signals,
             announcements=self.ports.announcements,
             clock=self.ports.clock,
-            prospects=self.prospects,
+            final_save=FinalSave(
+                signals,
+                watch=self.trainer_watch,
+                signals=self.signals,
+                prospects=self.prospects,
+                replication=self.replicator.view,
+                clock=self.ports.clock,
+            ),
+            rehearsal=self.rehearsal,
             lift_cap=self.lift_cap,
             record=self._record,
         )

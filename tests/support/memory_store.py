@@ -169,6 +169,10 @@ class Link:
         self._width = width
         self._wake()
 
+    @property
+    def cap(self) -> float | None:
+        return self._cap
+
     def set_cap(self, cap: float | None) -> None:
         self._cap = cap
         self._wake()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from spotguard.cli.errors import CommandFailed
 from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import Invocation, configured
 from spotguard.cli.output import on_terminal, write_json
+from spotguard.cli.running_daemon import running_daemon
 from spotguard.core.problem import Severity
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ def command(invocation: Invocation, watch: bool, check: bool) -> int:
 
 
 async def _look(invocation: Invocation, check: bool) -> int:
-    async with _daemon(invocation) as daemon:
+    async with running_daemon(invocation) as daemon:
         status = await daemon.status()
     _show(status, invocation)
     errors = any(problem.severity is Severity.ERROR for problem in status.problems)
@@ -47,7 +45,7 @@ async def _look(invocation: Invocation, check: bool) -> int:
 
 async def _watch(invocation: Invocation) -> int:
     """Until Ctrl-C. That nobody answers ends it only at the first look; later it is what there is to see."""
-    async with _daemon(invocation) as daemon:
+    async with running_daemon(invocation) as daemon:
         status = await daemon.status()
         if on_terminal() and not invocation.json:
             await _watch_live(daemon, status)
@@ -96,16 +94,3 @@ def _show(status: Status, invocation: Invocation, *, one_line: bool = False) -> 
 
     terminal = on_terminal()
     Console(highlight=False, width=None if terminal else 160).print(status_view(status, now, boxed=terminal))
-
-
-@asynccontextmanager
-async def _daemon(invocation: Invocation) -> AsyncIterator[DaemonClient]:
-    from spotguard.adapters.daemon_client import connect_daemon
-
-    http = invocation.config.http
-    if http.listen is None:
-        raise CommandFailed(
-            "http.listen is null, so the daemon serves no status", "give it an address such as 127.0.0.1:9477", ExitStatus.UNREACHABLE
-        )
-    async with connect_daemon(http.listen, http.token_text) as daemon:
-        yield daemon

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from spotguard.core.checkpoint import CheckpointState
 from spotguard.core.notice import NoticeKind
 from spotguard.core.problem import Problem, ProblemCode, Severity
+from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import (
     BacklogStatus,
     CheckpointStatus,
@@ -61,7 +62,8 @@ class FakeControl:
         self.polls = Published(0)
         """How many have asked for an interruption."""
         self.declared: list[str] = []
-        self.drills: list[float] = []
+        self.drills: list[tuple[float, Asks | None, bool]] = []
+        self.drilled: DrillReport | None = None
         self.known = {"sft/checkpoint-100"}
         self.drill_refusal: str | None = None
         self.broken = False
@@ -92,7 +94,10 @@ class FakeControl:
             raise UnknownCheckpoint(f"no checkpoint {name} lies in the watched folder")
         self.declared.append(name)
 
-    async def drill(self, seconds: float) -> None:
+    async def drill(self, seconds: float, *, asks: Asks | None = None, hooks: bool = False) -> None:
         if self.drill_refusal:
             raise DrillRefused(self.drill_refusal)
-        self.drills.append(seconds)
+        self.drills.append((seconds, asks, hooks))
+
+    async def drill_report(self, wait_seconds: float) -> DrillReport | None:
+        return self.drilled

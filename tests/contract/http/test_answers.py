@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from spotguard.core.rehearsal import Asks, Rehearsed, conclude
 from spotguard.core.status import DaemonState
 from tests.contract.http.fake_control import INTERRUPTION, NOON, FakeControl
 
@@ -166,7 +167,22 @@ async def test_a_drill_starts_or_says_why_not(local: aiohttp.ClientSession, cont
     control.drill_refusal = "a real notice is pending"
     async with local.post("/drill", headers=POST) as response:
         assert (response.status, await response.json()) == (409, {"error": "a real notice is pending"})
-    assert control.drills == [30.0]
+    control.drill_refusal = None
+    async with local.post("/drill?asks=stop&hooks=1", headers=POST) as response:
+        assert response.status == 202
+    async with local.post("/drill?asks=everything", headers=POST) as response:
+        assert (response.status, await response.json()) == (400, {"error": "asks='everything' is none of nothing, save, stop"})
+    assert control.drills == [(30.0, None, False), (120.0, Asks.STOP, True)]
+
+
+async def test_what_a_drill_came_to_is_404_until_one_has_ended(local: aiohttp.ClientSession, control: FakeControl) -> None:
+    async with local.get("/drill") as response:
+        assert (response.status, await response.json()) == (404, {"error": "no drill has ended yet"})
+    control.drilled = conclude(Rehearsed(Asks.SAVE, 115.0, "SIGUSR2", 0.04, 31.0, 58.0, "checkpoint-5", safe=True))
+    async with local.get("/drill?wait=5") as response:
+        assert response.status == 200
+        told = await response.json()
+    assert (told["passed"], told["steps_lost"], told["asked"], told["spare_seconds"]) == (True, 0.0, "save", 57.0)
 
 
 async def test_an_unknown_path_is_404_in_json(local: aiohttp.ClientSession) -> None:
@@ -175,7 +191,7 @@ async def test_an_unknown_path_is_404_in_json(local: aiohttp.ClientSession) -> N
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/flush"), ("POST", "/status"), ("DELETE", "/checkpoints"), ("OPTIONS", "/flush"), ("GET", "/drill")]
+    ("method", "path"), [("GET", "/flush"), ("POST", "/status"), ("DELETE", "/checkpoints"), ("OPTIONS", "/flush"), ("PUT", "/drill")]
 )
 async def test_a_wrong_method_is_405_in_json_and_names_the_right_one(local: aiohttp.ClientSession, method: str, path: str) -> None:
     async with local.request(method, path, headers=POST) as response:

@@ -10,6 +10,7 @@ import pytest
 
 from spotguard.adapters.daemon_client import connect_daemon
 from spotguard.adapters.http_server import serve_http
+from spotguard.core.rehearsal import Asks, Rehearsed, conclude
 from spotguard.ports.daemon_control import DaemonRefused, NoDaemon
 from tests.contract.http.conftest import refuse_taken
 from tests.contract.http.fake_control import INTERRUPTION, FakeControl
@@ -26,8 +27,12 @@ async def test_it_gets_back_what_the_daemon_said(control: FakeControl, tmp_path:
         assert (await daemon.health()).run == "s3://b/run1"
         assert await daemon.flush(3.0) == control.outcome
         await daemon.declare_complete("a b/50%/ü?#-1")
-        await daemon.drill(10.0)
-    assert (control.flush_waits, control.declared, control.drills) == ([3.0], ["a b/50%/ü?#-1"], [10.0])
+        await daemon.drill(10.0, asks=Asks.STOP, hooks=True)
+        with pytest.raises(DaemonRefused, match="no drill has ended"):
+            await daemon.drill_report(0.0)
+        control.drilled = conclude(Rehearsed(Asks.SAVE, 115.0, "SIGUSR2", 0.04, 31.0, 58.0, "checkpoint-5", safe=True))
+        assert await daemon.drill_report(1.0) == control.drilled
+    assert (control.flush_waits, control.declared, control.drills) == ([3.0], ["a b/50%/ü?#-1"], [(10.0, Asks.STOP, True)])
 
 
 async def test_a_wrong_token_is_told_from_no_daemon(control: FakeControl) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spotguard.adapters.openapi import STATUS
+from spotguard.adapters.openapi import DRILL, STATUS
 from spotguard.assembly.doctor.examination import CHECKS
 from spotguard.assembly.restoring import Stored
 from spotguard.cli.commands import adopt, bucket, doctor, sync
@@ -19,6 +19,7 @@ from spotguard.cli.main import COMMANDS
 from spotguard.cli.restore_view import document
 from spotguard.config.keys import KEYS, SECTIONS
 from spotguard.core.diagnosis import Finding, Verdict
+from spotguard.core.rehearsal import DrillReport, Rehearsed, conclude
 from spotguard.demo.summary import Summary
 from spotguard.services.adoption import Adopted, AdoptOutcome
 from spotguard.services.bucket_setup import Shortcoming, Step
@@ -65,6 +66,25 @@ def test_sync_restore_and_demo_have_the_fields_that_are_printed() -> None:
     assert shape(examples("resume")[0]) == shape({"fresh": False, **document(restored)})
     assert shape(examples("demo")[0]) == shape(Summary().as_json())
     assert {field.name for field in dataclasses.fields(Summary)} <= set(examples("demo")[0])
+
+
+def test_drill_has_the_fields_of_the_report_and_a_sentence_that_fits_them() -> None:
+    [shown] = examples("drill")
+    report = DRILL.validate_python(shown)
+    assert set(shown) == {field.name for field in dataclasses.fields(DrillReport)}
+    told = conclude(
+        Rehearsed(
+            report.asked,
+            report.notice_seconds,
+            report.signal,
+            report.signalled_seconds,
+            report.saved_seconds,
+            report.committed_seconds,
+            report.checkpoint,
+            safe=True,
+        )
+    )
+    assert dataclasses.replace(told, spare_seconds=report.spare_seconds) == report
 
 
 def test_config_names_keys_that_exist() -> None:

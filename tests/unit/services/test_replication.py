@@ -289,3 +289,21 @@ def test_an_old_file_that_was_copied_into_a_checkpoint_does_not_make_the_save_lo
             assert (machine.report.status().exposure.save_seconds_estimate or 0) < 1
 
     run_virtual(story())
+
+
+def test_a_save_that_was_not_seen_being_written_took_as_long_as_its_own_files_tell() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        machine = Machine(MemoryBucket(clock), clock=clock)
+        await asyncio.sleep(1000)
+        now = clock.wall().timestamp()
+        for step, ended in ((100, 500), (200, 100)):
+            for n, (name, content) in enumerate(hf_files(step).items()):
+                machine.disk.write(f"checkpoint-{step}/{name}", content, mtime_ns=int((now - ended - 12 + 2 * n) * 1e9))
+        machine.disk.write("checkpoint-200/tokenizer.json", b"{}", mtime_ns=int((now - 700) * 1e9))
+        async with machine.on():
+            await machine.state_of("checkpoint-200", "committed")
+            await machine.state_of("checkpoint-100", "committed")
+            assert machine.report.status().exposure.save_seconds_estimate == pytest.approx(12, abs=6)
+
+    run_virtual(story())
