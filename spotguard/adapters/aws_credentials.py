@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import botocore.session
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
+from botocore.utils import parse_timestamp
 
 _REREAD_SECONDS = 5.0
 """A wrong key must not make every request read the configuration again."""
@@ -57,6 +59,17 @@ class AwsIdentity:
 
     def _new_session(self) -> boto3.session.Session:
         core = botocore.session.Session()
+        # botocore's own parser of times takes half of the time that a listing takes to be read
+        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
         if self._metadata_endpoint:
             core.set_config_variable("ec2_metadata_service_endpoint", self._metadata_endpoint)
         return boto3.session.Session(botocore_session=core)
+
+
+def _moment(told: Any) -> datetime:
+    """A time of an answer: RFC 3339 in bodies, as HTTP writes it in headers."""
+    try:
+        moment = datetime.fromisoformat(told)
+    except (TypeError, ValueError):
+        return parse_timestamp(told)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import fcntl
 import os
@@ -80,13 +81,13 @@ def make_folders(path: str) -> None:
         own_like(parent, path)
 
 
-def own_like(pattern: str, path: str) -> None:
-    """Give a file, folder or link the owner and group of `pattern`, where we may (as root)."""
+def own_like(pattern: str, path: str | int) -> None:
+    """Give a file, folder or link (or what is open as `path`) the owner and group of `pattern`, where we may (as root)."""
     if os.geteuid() != 0:
         return
     wanted = os.stat(pattern)
     with suppress(PermissionError):  # root of another machine, on NFS
-        os.chown(path, wanted.st_uid, wanted.st_gid, follow_symlinks=False)
+        os.chown(path, wanted.st_uid, wanted.st_gid, follow_symlinks=isinstance(path, int))
 
 
 def try_lock(fd: int) -> bool:
@@ -106,6 +107,20 @@ def nearest_folder(path: str) -> str:
     while not os.path.isdir(path):
         path = os.path.dirname(path)
     return path
+
+
+def flush_filesystem(path: str) -> None:
+    """Have everything on the filesystem of a folder on the disk (syncfs(2)). Raises OSError, also for what failed to be written."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "syncfs"):
+        os.sync()
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if libc.syncfs(fd) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
+    finally:
+        os.close(fd)
 
 
 def flush_folder(path: str) -> None:

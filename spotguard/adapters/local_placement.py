@@ -97,14 +97,22 @@ class LocalPlacement:
         return await in_thread(work, undo=lambda stage: end_stage(stage, keep=True))
 
     async def lying(self, path: str) -> Lying | None:
-        def work() -> Lying | None:
-            try:
-                found = os.lstat(resolve(self._root, path))
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            return Lying(stat.S_ISREG(found.st_mode), found.st_size, found.st_mtime_ns)
-
         with translated(path):
+            return await in_thread(lambda: _lying(resolve(self._root, path)))
+
+    async def all_lying(self, paths: Sequence[str]) -> Mapping[str, Lying]:
+        def work() -> dict[str, Lying]:
+            found = {}
+            folders: dict[str, str] = {}
+            for path in paths:
+                parent, _, name = path.rpartition("/")
+                if parent not in folders:
+                    folders[parent] = os.path.dirname(resolve(self._root, path))
+                if (lying := _lying(os.path.join(folders[parent], name))) is not None:
+                    found[path] = lying
+            return found
+
+        with translated(paths[0] if paths else ""):
             return await in_thread(work)
 
     async def checksum(self, path: str) -> int | None:
@@ -131,6 +139,7 @@ class LocalPlacement:
         def work() -> str | None:
             with translated(self._root):
                 targets = {move: resolve(self._root, move.target) for move in moves}
+                stage.flush()
                 _finish_folders(stage)
                 for target in targets.values():
                     make_folders(os.path.dirname(target))
@@ -186,6 +195,14 @@ class LocalPlacement:
                     os.utime(resolve(self._root, path), ns=(mtime_ns, mtime_ns), follow_symlinks=False)
 
         await in_thread(work)
+
+
+def _lying(path: str) -> Lying | None:
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Lying(stat.S_ISREG(found.st_mode), found.st_size, found.st_mtime_ns)
 
 
 def _close(fd: int | None) -> None:

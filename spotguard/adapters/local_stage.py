@@ -7,14 +7,16 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 
-from spotguard.adapters.disk_paths import in_thread, make_folders, nearest_folder, own_like, translated, try_lock
+from spotguard.adapters.disk_paths import flush_filesystem, in_thread, make_folders, nearest_folder, own_like, translated, try_lock
 from spotguard.ports.placement import PlacementRefused
 
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _WORKING_MODE = 0o700
+_FLUSHED_ALONE_BYTES = 1 << 20
+"""Smaller files are flushed all together in the end: one fsync each would cost more than fetching them."""
 
 
 class LocalStage:
@@ -34,6 +36,7 @@ class LocalStage:
             remove_entry(self.tree)
             os.mkdir(self.tree)
         self.modes: dict[str, int] = {}
+        self._unflushed = False
 
     def path(self, path: str) -> str:
         return os.path.relpath(self._at(path), self._root)
@@ -79,16 +82,15 @@ class LocalStage:
 
         return await in_thread(work)
 
-    async def create(self, path: str, size: int) -> None:
+    async def create(self, sizes: Mapping[str, int]) -> None:
         def work() -> None:
-            with translated(self._at(path)):
-                self._make(os.path.dirname(path))
-                remove_entry(self._at(path))
-                fd = os.open(self._at(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-                try:
-                    reserve(fd, size)
-                finally:
-                    os.close(fd)
+            made: set[str] = set()
+            for path, size in sizes.items():
+                with translated(self._at(path)):
+                    if (parent := os.path.dirname(path)) not in made:
+                        self._make(parent)
+                        made.add(parent)
+                    self._create(path, size)
 
         await in_thread(work)
 
@@ -96,16 +98,30 @@ class LocalStage:
         with translated(path):
             return os.open(self._at(path), os.O_RDWR | os.O_NOFOLLOW)
 
-    async def close(self, path: str, fd: int, *, durable: bool) -> None:
+    async def close(self, path: str, fd: int) -> None:
+        os.close(fd)
+
+    async def finish(self, path: str, fd: int, *, mode: int, mtime_ns: int) -> None:
         def work() -> None:
             with translated(self._at(path)):
                 try:
-                    if durable:
+                    if os.fstat(fd).st_size >= _FLUSHED_ALONE_BYTES:
                         os.fsync(fd)
+                    else:
+                        self._unflushed = True
+                    own_like(self.goes_into, fd)
+                    os.fchmod(fd, mode & 0o777)  # never set-user-id by the word of a bucket
+                    os.utime(fd, ns=(mtime_ns, mtime_ns))
                 finally:
                     os.close(fd)
 
         await in_thread(work)
+
+    def flush(self) -> None:
+        """Have all that was finished on the disk. Blocking."""
+        if self._unflushed:
+            flush_filesystem(self.tree)
+            self._unflushed = False
 
     async def stamp(self, path: str, *, mode: int, mtime_ns: int) -> None:
         def work() -> None:
@@ -121,6 +137,18 @@ class LocalStage:
 
     def _at(self, path: str) -> str:
         return os.path.join(self.tree, path) if path else self.tree
+
+    def _create(self, path: str, size: int) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        try:
+            fd = os.open(self._at(path), flags, 0o600)
+        except FileExistsError:
+            remove_entry(self._at(path))
+            fd = os.open(self._at(path), flags, 0o600)
+        try:
+            reserve(fd, size)
+        finally:
+            os.close(fd)
 
     def _make(self, path: str) -> None:
         current = self.tree

@@ -36,6 +36,8 @@ class PieceFetcher:
             return 0
         end = into.offset + into.size
         pieces = [Slice(into.fd, at, min(_PIECE_BYTES, end - at)) for at in range(into.offset, end, _PIECE_BYTES)]
+        if len(pieces) == 1:
+            return await self._fetch_piece(key, pieces[0], etag, progress)
         sums = await run_together(self._fetch_piece(key, piece, etag, progress) for piece in pieces)
         return combine([(crc, piece.size) for crc, piece in zip(sums, pieces, strict=True)])
 

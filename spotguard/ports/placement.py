@@ -65,16 +65,22 @@ class Stage(Protocol):
         """Use the file at `source` (relative to the root) by a hard link. False where the filesystem can not or may not."""
         ...
 
-    async def create(self, path: str, size: int) -> None:
-        """Make a file of that size, its space reserved where the filesystem can. Raises NoSpace."""
+    async def create(self, sizes: Mapping[str, int]) -> None:
+        """Make files of these sizes, their space reserved where the filesystem can. Raises NoSpace."""
         ...
 
     async def open(self, path: str) -> int:
         """A descriptor to write a created file with, to be given to `close`."""
         ...
 
-    async def close(self, path: str, fd: int, *, durable: bool) -> None:
-        """Close it, flushed to the disk first if `durable`. Raises NoSpace and PlacementFailed with the descriptor closed."""
+    async def close(self, path: str, fd: int) -> None:
+        """Close a file that is not complete."""
+        ...
+
+    async def finish(self, path: str, fd: int, *, mode: int, mtime_ns: int) -> None:
+        """Close a file that is complete, stamped; it is on the disk by now, or will be when the stage is published.
+
+        Raises NoSpace and PlacementFailed with the descriptor closed."""
         ...
 
     async def stamp(self, path: str, *, mode: int, mtime_ns: int) -> None:
@@ -107,12 +113,17 @@ class Placement(Protocol):
         """What lies there; None for nothing. Raises PlacementRefused."""
         ...
 
+    async def all_lying(self, paths: Sequence[str]) -> Mapping[str, Lying]:
+        """The same for many at once; without those where nothing lies."""
+        ...
+
     async def checksum(self, path: str) -> int | None:
         """CRC64NVME of the regular file there, no link followed at its end; None for none."""
         ...
 
     async def publish(self, stage: Stage, moves: Sequence[Move], *, aside: str) -> str | None:
-        """Give what is staged its names, each by one rename, after moving what has these names to the quarantine as `aside`.
+        """Flush what is staged to the disk and give it its names, each by one rename, after moving what has these names to the quarantine
+        as `aside`.
 
         Returns where that is (absolute), None if there was nothing. Killed in its middle, a name may be free, never a mixture."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spotguard.core.checkpoint import Unit, stage_of
@@ -12,6 +12,7 @@ from spotguard.core.recovery import readable_bytes
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.placement import Move, NoSpace, Placement, PlacementFailed, Stage
 from spotguard.ports.progress import ProgressSink
+from spotguard.services.arrivals import Arrivals
 from spotguard.services.part_fetcher import DamagedObject, Fetch, PartFetcher
 
 
@@ -26,22 +27,6 @@ class Staged:
     bytes_fetched: int = 0
     reused: int = 0
     """Files that were here and right."""
-
-
-class _Stamping:
-    """Gives each file its time as soon as it is complete: by that a restore after a kill knows what it need not fetch again."""
-
-    def __init__(self, stage: Stage, files: Iterable[ManifestFile]) -> None:
-        self._stage = stage
-        self._files = {file.path: file for file in files}
-
-    async def open(self, path: str) -> int:
-        return await self._stage.open(path)
-
-    async def close(self, path: str, fd: int, *, durable: bool) -> None:
-        await self._stage.close(path, fd, durable=durable)
-        if durable:
-            await self._stage.stamp(path, mode=self._files[path].mode, mtime_ns=self._files[path].mtime_ns)
 
 
 class CheckpointStaging:
@@ -82,24 +67,24 @@ class CheckpointStaging:
             raise
 
     async def _fill(self, stage: Stage, manifest: Manifest, right: dict[str, str]) -> Staged:
-        staged = [file.path for file in manifest.files if await self._is_right(stage.path(file.path), file)]
-        await stage.keep_only(staged)
+        staged = await self._right({stage.path(file.path): file for file in manifest.files})
+        await stage.keep_only([file.path for file in staged.values()])
         for folder in manifest.folders:
             await stage.folder(folder.path, folder.mode)
-        here = set(staged)
+        here = {file.path for file in staged.values()}
         for file in manifest.files:
             if file.path in right and file.path not in here and await stage.take(file.path, right[file.path]):
                 here.add(file.path)
         missing = [file for file in manifest.files if file.path not in here]
         await self._refuse_too_little_space(stage, manifest.name, missing)
-        for file in missing:
-            await stage.create(file.path, file.size)
         for link in manifest.links:
             await stage.link(link.path, link.target)
         size = sum(file.size for file in missing)
         self._progress.start(size, f"restoring {manifest.name}")
         try:
-            await self._fetcher.fetch((self._fetch(file) for file in missing), _Stamping(stage, missing), self._progress)
+            async with Arrivals(stage, missing) as arrivals:
+                fetches = [self._fetch(file) for file in sorted(missing, key=lambda file: file.size)]
+                await self._fetcher.fetch(fetches, arrivals, self._progress)
         finally:
             self._progress.done()
         for file in manifest.files:
@@ -109,31 +94,30 @@ class CheckpointStaging:
 
     async def _right_files(self, manifest: Manifest, lies_at: str) -> dict[str, str]:
         """Path -> where it lies, of the files whose content is what was committed."""
-        found = {}
-        for file in manifest.files:
-            path = f"{lies_at}/{file.path}" if manifest.unit is Unit.DIRECTORY else _beside(manifest, file)
-            if await self._is_right(path, file, ignore_time=True):
-                found[file.path] = path
-        return found
+        in_folder = manifest.unit is Unit.DIRECTORY
+        places = {f"{lies_at}/{file.path}" if in_folder else _beside(manifest, file): file for file in manifest.files}
+        return {file.path: place for place, file in (await self._right(places, ignore_time=True)).items()}
 
-    async def _is_right(self, path: str, file: ManifestFile, *, ignore_time: bool = False) -> bool:
-        lying = await self._placement.lying(path)
-        if lying is None or not lying.is_file or lying.size != file.size:
-            return False
-        if not ignore_time and lying.mtime_ns != file.mtime_ns:
-            return False  # in a stage, only what is complete has its time
-        checksum = await self._placement.checksum(path)
-        return checksum is not None and encode_crc64(checksum) == file.crc64nvme
+    async def _right(self, places: Mapping[str, ManifestFile], *, ignore_time: bool = False) -> dict[str, ManifestFile]:
+        """Those that lie there with the content that was committed."""
+        right = {}
+        for place, lying in (await self._placement.all_lying(list(places))).items():
+            file = places[place]
+            if not lying.is_file or lying.size != file.size:
+                continue
+            if not ignore_time and lying.mtime_ns != file.mtime_ns:
+                continue  # in a stage, only what is complete has its time
+            checksum = await self._placement.checksum(place)
+            if checksum is not None and encode_crc64(checksum) == file.crc64nvme:
+                right[place] = file
+        return right
 
     async def _correct_times(self, manifest: Manifest) -> None:
         """It is known as committed by size and time, so that nothing of it is sent again."""
-        times = {}
-        for file in manifest.files:
-            path = f"{manifest.name}/{file.path}" if manifest.unit is Unit.DIRECTORY else _beside(manifest, file)
-            lying = await self._placement.lying(path)
-            if lying is not None and lying.mtime_ns != file.mtime_ns:
-                times[path] = file.mtime_ns
-        await self._placement.set_times(times)
+        in_folder = manifest.unit is Unit.DIRECTORY
+        wanted = {f"{manifest.name}/{file.path}" if in_folder else _beside(manifest, file): file.mtime_ns for file in manifest.files}
+        lying = await self._placement.all_lying(list(wanted))
+        await self._placement.set_times({path: wanted[path] for path, found in lying.items() if found.mtime_ns != wanted[path]})
 
     async def _refuse_too_little_space(self, stage: Stage, name: str, missing: Sequence[ManifestFile]) -> None:
         free = await self._placement.free_bytes(stage.path(""))

@@ -14,6 +14,7 @@ from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
 from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreRejected
 from spotguard.ports.placement import Move, NoSpace, Placement, PlacementRefused, Stage
 from spotguard.ports.progress import ProgressSink
+from spotguard.services.arrivals import Arrivals
 from spotguard.services.checkpoint_staging import moves_of, refuse_too_little_space
 from spotguard.services.part_fetcher import Fetch, PartFetcher
 
@@ -97,16 +98,17 @@ class LooseRestore:
             free = await self._placement.free_bytes(stage.path(""))
             await stage.keep_only(())
             refuse_too_little_space("the loose files need", (file.size for file in wanted), free, self._placement.absolute(""))
-            for file in wanted:
-                await stage.create(file.path, file.size)
-            fetches = [Fetch(file.path, self._keys.absolute(file.key), file.size, file.crc64nvme) for file in wanted]
+            ordered = sorted(wanted, key=lambda file: file.size)
+            fetches = [Fetch(file.path, self._keys.absolute(file.key), file.size, file.crc64nvme) for file in ordered]
             self._progress.start(sum(file.size for file in wanted), "restoring loose files")
-            damaged = await self._fetcher.fetch(fetches, stage, self._progress, go_on=True)
+            async with Arrivals(stage, wanted) as arrivals:
+                damaged = await self._fetcher.fetch(fetches, arrivals, self._progress, go_on=True)
             bad = {damage.path for damage in damaged}
             warnings += [f"{damage.path} was not restored: {damage}" for damage in damaged]
             good = [file for file in wanted if file.path not in bad]
             for file in good:
-                await stage.stamp(file.path, mode=file.mode, mtime_ns=file.mtime_ns)
+                if file.size == 0:  # nothing arrived that could have been stamped
+                    await stage.stamp(file.path, mode=file.mode, mtime_ns=file.mtime_ns)
         except NoSpace as error:
             warnings.append(f"no loose files were restored: {error}")
             await stage.end(keep=False)

@@ -26,10 +26,10 @@ def placement(root: Path) -> LocalPlacement:
 
 
 async def put(stage: Stage, path: str, content: bytes) -> None:
-    await stage.create(path, len(content))
+    await stage.create({path: len(content)})
     fd = await stage.open(path)
     os.pwrite(fd, content, 0)
-    await stage.close(path, fd, durable=True)
+    await stage.finish(path, fd, mode=0o644, mtime_ns=1)
 
 
 def entries(root: Path) -> list[str]:
@@ -221,7 +221,7 @@ async def test_a_full_disk_is_found_before_the_first_byte(small_disk: Path) -> N
     assert await placement.free_bytes() <= 1 << 20
     stage = await placement.stage("c-1", "t")
     with pytest.raises(NoSpace, match="the disk is full"):
-        await stage.create("file", 2 << 20)
+        await stage.create({"file": 2 << 20})
     await stage.end(keep=False)
     assert entries(small_disk) == []
 
@@ -242,7 +242,7 @@ async def test_a_mount_on_the_way_is_bridged(small_disk: Path) -> None:
 
 async def test_a_cancelled_verb_does_not_go_on(placement: LocalPlacement, root: Path) -> None:
     stage = await placement.stage("c-1", "t")
-    task = asyncio.create_task(stage.create("file", 100))
+    task = asyncio.create_task(stage.create({"file": 100}))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
