@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
-from spotguard.adapters.daemon_client import connect_daemon
 from spotguard.assembly.doctor.patient import Patient
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.core.problem import Severity
 from spotguard.ports.daemon_control import DaemonRefused, NoDaemon
 
 NAME = "daemon"
-_SECONDS = 5.0
 
 
 async def examine(patient: Patient) -> Sequence[Finding]:
-    http = patient.config.http
-    if http.listen is None:
-        return [Finding(NAME, Verdict.SKIPPED, "http.listen is null: it cannot be asked")]
+    listen = patient.config.http.listen
     try:
-        async with connect_daemon(http.listen, http.token_text) as client, asyncio.timeout(_SECONDS):
-            health, status = await client.health(), await client.status()
+        health, status = await patient.daemon()
     except (NoDaemon, TimeoutError) as error:
-        return [Finding(NAME, Verdict.SKIPPED, str(error) or f"the one at {http.listen} does not answer in time")]
+        return [Finding(NAME, Verdict.SKIPPED, str(error) or f"the one at {listen} does not answer in time")]
     except DaemonRefused as error:
         fix = "set http.token, or SPOTGUARD_HTTP__TOKEN, to the daemon's"
         return [Finding(NAME, Verdict.WARNING, f"it refuses to be asked ({error.status})", "its problems cannot be seen", fix)]
     if health.run != patient.keys.url:
         why = "this run may have no daemon, or the port is taken"
-        return [Finding(NAME, Verdict.WARNING, f"the one at {http.listen} guards {health.run}", why, "set http.listen, one port per run")]
+        return [Finding(NAME, Verdict.WARNING, f"the one at {listen} guards {health.run}", why, "set http.listen, one port per run")]
     problems = [
         Finding(
             NAME, Verdict.ERROR if p.severity is Severity.ERROR else Verdict.WARNING, f"{p.code}: {p.message}", f"since {p.since}", p.fix

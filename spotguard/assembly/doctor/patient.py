@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from botocore.exceptions import ClientError
 
+from spotguard.adapters.daemon_client import connect_daemon
 from spotguard.adapters.http_transfer import HttpPartTransfer
 from spotguard.adapters.local_volume import LocalVolume
 from spotguard.adapters.s3 import S3ObjectStore
@@ -25,7 +26,9 @@ from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.core.layouts.identify import identify
 from spotguard.core.manifest import Manifest, ManifestError
 from spotguard.core.run_keys import RunKeys
+from spotguard.core.status import Status
 from spotguard.ports.checkpoint_volume import CannotRead
+from spotguard.ports.daemon_control import Health, NoDaemon
 from spotguard.ports.object_store import ObjectStore, StoreDenied, StoreError
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.trainer import TrainerProcess
@@ -33,6 +36,7 @@ from spotguard.services.catalogue import Catalogue
 
 T = TypeVar("T")
 
+_DAEMON_SECONDS = 5.0
 SEE_BUCKET = "not tried: see the check `bucket`"
 
 
@@ -65,6 +69,7 @@ class Patient:
         self.inventory = Once(self._inventory)
         self.newest_commit = Once(self._newest_commit)
         self.trainer_processes = Once(self._trainer_processes)
+        self.daemon = Once(self._ask_daemon)
 
     @property
     def own_key(self) -> str:
@@ -128,6 +133,14 @@ class Patient:
         except (StoreError, ManifestError):
             return None
         return None
+
+    async def _ask_daemon(self) -> tuple[Health, Status]:
+        """Raises NoDaemon, DaemonRefused, TimeoutError."""
+        http = self.config.http
+        if http.listen is None:
+            raise NoDaemon("http.listen is null: no daemon can be asked")
+        async with connect_daemon(http.listen, http.token_text) as client, asyncio.timeout(_DAEMON_SECONDS):
+            return await client.health(), await client.status()
 
     async def _trainer_processes(self) -> Sequence[TrainerProcess]:
         return await trainer_for(self.config.trainer).find()

@@ -11,6 +11,8 @@ from spotguard.assembly.doctor.patient import SEE_BUCKET, Patient
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.core.exposure import NOTICE_SECONDS, flush_seconds, longest_fitting
 from spotguard.core.recovery import readable_bytes
+from spotguard.core.status import DaemonState
+from spotguard.ports.daemon_control import DaemonRefused, NoDaemon
 from spotguard.ports.object_store import StoreError
 from spotguard.ports.part_transfer import Slice, Upload
 
@@ -26,6 +28,8 @@ _FIX = (
 async def examine(patient: Patient) -> Sequence[Finding]:
     if await patient.store_trouble() is not None:
         return [Finding(NAME, Verdict.SKIPPED, SEE_BUCKET)]
+    if await _is_draining(patient):
+        return [Finding(NAME, Verdict.SKIPPED, "not measured: the daemon is draining and needs the link for itself")]
     try:
         rate = await _measure(patient)
     except StoreError as error:
@@ -44,6 +48,14 @@ async def examine(patient: Patient) -> Sequence[Finding]:
         why = "the trainer's own save takes its share of that time too"
         return [Finding(NAME, Verdict.WARNING, found, why, _FIX)]
     return [Finding(NAME, Verdict.OK, found)]
+
+
+async def _is_draining(patient: Patient) -> bool:
+    try:
+        _, status = await patient.daemon()
+    except (NoDaemon, DaemonRefused, TimeoutError):
+        return False
+    return status.state is DaemonState.DRAINING
 
 
 async def _measure(patient: Patient) -> float:

@@ -15,8 +15,9 @@ from spotguard.core.bucket_settings import BucketWish
 from spotguard.core.iam_policy import Purpose, policy_for, setup_actions
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.bucket_admin import BucketTaken
-from spotguard.ports.object_store import StoreDenied, StoreUnavailable
+from spotguard.ports.object_store import BucketMissing, StoreDenied, StoreError, StoreRejected, StoreUnavailable
 from spotguard.services.bucket_setup import BucketSetup, Step
+from tests.contract.object_store.scripted_server import Reply, serving
 from tests.support.servers import Endpoint, authority, free_port
 
 LEFT_OUT = {"moto": set(), "localstack": set(), "ceph": {"encryption"}}
@@ -193,4 +194,24 @@ async def test_a_region_other_than_the_default_is_where_the_bucket_goes(moto_end
 async def test_an_endpoint_that_is_down_is_told_as_unreachable() -> None:
     async with admin_of(Endpoint(f"http://127.0.0.1:{free_port()}")) as admin:
         with pytest.raises(StoreUnavailable):
+            await admin.exists()
+
+
+async def test_a_bucket_in_another_region_is_not_taken_for_one_that_is_missing() -> None:
+    async with serving(Reply(301, headers={"x-amz-bucket-region": "eu-west-1"})) as url, admin_of(Endpoint(url)) as admin:
+        with pytest.raises(BucketMissing, match="the bucket is in the region eu-west-1"):
+            await setup_of(admin).create(silent, dry_run=False)
+
+
+async def test_without_a_region_nothing_is_made_and_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(S3Access, "known_region", lambda self: None)
+    async with admin_of(Endpoint("http://127.0.0.1:9")) as admin:
+        with pytest.raises(StoreRejected, match="no region is set") as failure:
+            await admin.create()
+    assert "--set destination.region=REGION" in failure.value.fix
+
+
+async def test_a_captive_portal_is_no_bucket() -> None:
+    async with serving(Reply(403, b"<html>log in</html>", {"content-type": "text/html"})) as url, admin_of(Endpoint(url)) as admin:
+        with pytest.raises(StoreError):
             await admin.exists()
