@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from awscrt.checksums import crc64nvme
 
+from spotguard.adapters.private_copy import private_copy
 from spotguard.core.checkpoint import FileStat
-from spotguard.ports.checkpoint_volume import CannotRead
+from spotguard.ports.checkpoint_volume import CannotRead, Copying
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _CHUNK_BYTES = 4 << 20
@@ -61,7 +62,8 @@ def _refusal(error: OSError, shown: str) -> Exception:
 class HeldFile:
     """An open file. Whoever has it closes it."""
 
-    def __init__(self, fd: int, found: FileStat, source: str) -> None:
+    def __init__(self, fd: int, found: FileStat, source: str, *, private: bool = False) -> None:
+        self._private = private
         self._fd = fd
         self._stat = found
         self._source = source
@@ -77,7 +79,13 @@ class HeldFile:
     def stat(self) -> FileStat:
         return self._stat
 
+    @property
+    def private(self) -> bool:
+        return self._private
+
     def unchanged(self) -> bool:
+        if self._private:
+            return self._fd >= 0
         found = os.fstat(self.fd)
         return (found.st_size, found.st_mtime_ns) == (self._stat.size, self._stat.mtime_ns)
 
@@ -93,6 +101,22 @@ class HeldFile:
 def hold(path: str, source: str) -> HeldFile:
     """Raises FileNotFoundError, CannotRead."""
     return HeldFile(*open_to_read(path, source), source)
+
+
+def hold_apart(held: HeldFile, root: str, source: str, copying: Copying, wanted: Callable[[], bool]) -> HeldFile:
+    """A copy of an open file that nobody else can write, with the stat of the moment after it was made; the file itself if none can be.
+
+    Raises CannotRead when it cannot be read; it is closed then."""
+    try:
+        copy = private_copy(held.fd, held.stat.size, root, copying, wanted)
+        if copy is None:
+            return held
+        after = file_stat(os.fstat(held.fd))
+    except OSError as error:
+        held.close()
+        raise _refusal(error, source) from error
+    held.close()
+    return HeldFile(copy, after, source, private=True)
 
 
 def checksum_of(fd: int, wanted: Callable[[], bool] = lambda: True, *, offset: int = 0, size: int | None = None) -> int:

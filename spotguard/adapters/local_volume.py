@@ -41,8 +41,8 @@ class LocalVolume:
     async def stat(self, sources: Sequence[str]) -> Mapping[str, FileStat | None]:
         return await self._readers.run(lambda: {source: _stat(self._absolute(source)) for source in sources})
 
-    async def hold(self, source: str) -> holding.HeldFile:
-        opening = _Opening(self._absolute(source), source)
+    async def hold(self, source: str, copying: port.Copying = port.Copying.NEVER) -> holding.HeldFile:
+        opening = _Opening(self._absolute(source), source, self._root, copying)
         try:
             return await self._readers.run(opening.open)
         except asyncio.CancelledError:
@@ -84,15 +84,19 @@ class LocalVolume:
 class _Opening:
     """An open in a thread whose caller may be cancelled meanwhile: then nobody would close what it opened."""
 
-    def __init__(self, path: str, source: str) -> None:
+    def __init__(self, path: str, source: str, root: str, copying: port.Copying) -> None:
         self._path = path
         self._source = source
+        self._root = root
+        self._copying = copying
         self._lock = threading.Lock()
         self._held: holding.HeldFile | None = None
         self._abandoned = False
 
     def open(self) -> holding.HeldFile:
         held = holding.hold(self._path, self._source)
+        if self._copying is not port.Copying.NEVER:
+            held = holding.hold_apart(held, self._root, self._source, self._copying, lambda: not self._abandoned)
         with self._lock:
             self._held = held
             if self._abandoned:

@@ -6,6 +6,7 @@ Paths are relative to the watch root unless they are absolute (links that were f
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
 from typing import Protocol
 
 from spotguard.core.checkpoint import FileStat, Tree
@@ -14,6 +15,16 @@ from spotguard.core.structure import Finding, Probe
 
 class CannotRead(Exception):
     """A file is there but may not be opened, or reading it fails. `str()` names the file and the reason."""
+
+
+class Copying(Enum):
+    """Whether an open file is to be a copy that nobody else can write: its content then survives being written over, too."""
+
+    NEVER = "never"
+    IF_SHARED = "if shared"
+    """Where the filesystem lets a copy share its blocks (FICLONE: XFS, btrfs), which costs nothing."""
+    ALWAYS = "always"
+    """Else byte for byte, where that leaves room for another one."""
 
 
 class HeldFile(Protocol):
@@ -25,6 +36,11 @@ class HeldFile(Protocol):
     @property
     def stat(self) -> FileStat:
         """Of the open file, when it was opened."""
+        ...
+
+    @property
+    def private(self) -> bool:
+        """Whether it is a copy of ours: `stat` is that of the file which it was made of, and it never changes."""
         ...
 
     def unchanged(self) -> bool:
@@ -53,8 +69,11 @@ class CheckpointVolume(Protocol):
         """Fresh stats (links followed); None for what is gone."""
         ...
 
-    async def hold(self, source: str) -> HeldFile:
-        """Open for reading. Raises FileNotFoundError, CannotRead (also for anything that is no regular file)."""
+    async def hold(self, source: str, copying: Copying = Copying.NEVER) -> HeldFile:
+        """Open for reading. Raises FileNotFoundError, CannotRead (also for anything that is no regular file).
+
+        Where no copy can be made it is the file itself. The copy has no name anywhere and takes space until it is closed. One that was
+        written while it was copied has a `stat` that is not the one from before."""
         ...
 
     async def checksum(self, held: HeldFile, offset: int = 0, size: int | None = None) -> int:

@@ -179,6 +179,8 @@ class Attempts:
                 await upload.give_up()
             elif record.is_committed:
                 upload.rest()
+            elif record.capture is None and record.early is None:
+                upload.let_go()  # it changed: descriptors and copies of what it was would only fill the disk
         finally:
             if record.local is None and record.is_committed:
                 record.upload = None

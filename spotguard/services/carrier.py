@@ -10,6 +10,7 @@ import structlog
 
 from spotguard.core.comparison import Likeness
 from spotguard.core.manifest import Host, Manifest, format_time
+from spotguard.ports.checkpoint_volume import Copying
 from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import StoreError
 from spotguard.services.checkpoint_upload import CheckpointUpload, UploadTools, same_content
@@ -51,10 +52,10 @@ class Carrier:
         Raises FileVanished, ChangedWhileSending, CannotRead, NotAsSent, ForeignManifest or a StoreError; what was sent stays sent."""
         began = self._clock.monotonic()
         files = capture.checkpoint.files
-        if self._tools.volume.holds_are_safe():
-            await upload.hold(files, self._settings.held_files)
+        if record.copying is Copying.ALWAYS or self._tools.volume.holds_are_safe():
+            await upload.hold(files, self._settings.held_files, record.copying)
         await upload.send(files)
-        await self._refuse_rewritten(capture)
+        await self._refuse_rewritten(capture, upload)
         try:
             await check_uploads(self._tools.store, self._tools.keys, capture, upload.sent)
         except NotAsSent as error:
@@ -63,6 +64,8 @@ class Carrier:
         manifest = await self._commit(record, capture, upload, reason)
         seconds = self._clock.monotonic() - began
         sent_bytes, reused_bytes = upload.tally.settle()  # all attempts, and what went early
+        if not record.is_committed:
+            upload.rest()  # overtaken: the next generation begins with an upload of its own
         log.info(
             "checkpoint.committed",
             name=manifest.name,
@@ -99,15 +102,21 @@ class Carrier:
         key = await create_manifest(self._tools.store, self._tools.keys, manifest)
         self._committed.add(manifest, key)
         record.committed, record.likeness, record.capture, record.draft = manifest, Likeness.SAME, None, None
+        if record.overtaken:  # what lies on disk is newer, and has to be compared with this
+            record.overtaken, record.recognised, record.likeness = False, False, None
         record.declared = False
         return manifest
 
-    async def _refuse_rewritten(self, capture: Capture) -> None:
-        """What is gone by now was sent as it was; what is there must still be what was sent."""
+    async def _refuse_rewritten(self, capture: Capture, upload: CheckpointUpload) -> None:
+        """What is gone by now, or replaced by another file, was sent as it was; what is there must still be what was sent.
+
+        All files were opened, or copied, with the stats that they had together when they were captured, so they belong together."""
         stats = await self._tools.volume.stat([file.source for file in capture.checkpoint.files])
         for file in capture.checkpoint.files:
             now = stats.get(file.source)
-            if now is not None and not same_content(now, file.stat):
+            if now is None or upload.outlives(file) or (now.device, now.inode) != (file.stat.device, file.stat.inode):
+                continue
+            if not same_content(now, file.stat):
                 raise ChangedWhileSending(file.source)
 
     async def _note_last_sync(self, manifest: Manifest) -> None:

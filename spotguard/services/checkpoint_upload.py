@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from spotguard.core.checkpoint import FileStat, LocalFile
-from spotguard.ports.checkpoint_volume import CannotRead, HeldFile
+from spotguard.ports.checkpoint_volume import CannotRead, Copying, HeldFile
 from spotguard.services.file_placing import FilePlacing, SentFile, UploadTools
 from spotguard.services.part_engine import ChangedWhileSending, first_of
 from spotguard.services.part_slots import Rank
@@ -38,6 +38,7 @@ class CheckpointUpload:
         self._tools = tools
         self._placing = FilePlacing(tools, name, self.tally, is_directory=is_directory, rank=rank)
         self._held: dict[str, HeldFile] = {}
+        self._from_copies: set[tuple[str, FileStat]] = set()
         self._locks: dict[str, asyncio.Lock] = {}
 
     @property
@@ -62,12 +63,17 @@ class CheckpointUpload:
         """Whether this very content is in the bucket."""
         return self._is_sent(file)
 
-    async def hold(self, files: Sequence[LocalFile], limit: int) -> None:
+    def outlives(self, file: LocalFile) -> bool:
+        """Whether this content was, or will be, sent from a copy of ours: what becomes of the file is of no matter any more."""
+        held = self._held.get(file.path)
+        return (file.path, file.stat) in self._from_copies or (held is not None and held.private and same_content(held.stat, file.stat))
+
+    async def hold(self, files: Sequence[LocalFile], limit: int, copying: Copying = Copying.NEVER) -> None:
         """Open the files that are not sent yet, the largest first, at most `limit`. One that is gone or unreadable is left out."""
         unsent = sorted((file for file in files if not self._is_sent(file)), key=lambda file: -file.stat.size)
         for file in unsent[:limit]:
             try:
-                await self._hold(file)
+                await self._hold(file, copying)
             except (FileVanished, ChangedWhileSending, CannotRead):
                 continue  # sending it meets the same and says so
 
@@ -115,6 +121,7 @@ class CheckpointUpload:
         self._placing.rest()
         self.tally.clear()
         self._locks.clear()
+        self._from_copies.clear()
 
     def _is_sent(self, file: LocalFile) -> bool:
         sent = self.sent.get(file.path)
@@ -124,15 +131,16 @@ class CheckpointUpload:
         held = self._held.get(file.path)
         return held is not None and same_content(held.stat, file.stat) and held.unchanged()
 
-    async def _hold(self, file: LocalFile) -> HeldFile:
+    async def _hold(self, file: LocalFile, copying: Copying = Copying.NEVER) -> HeldFile:
         held = self._held.get(file.path)
-        if held is not None and same_content(held.stat, file.stat):
+        enough = held is not None and (held.private or copying is Copying.NEVER)
+        if held is not None and enough and same_content(held.stat, file.stat):
             return held
         if held is not None:
             held.close()
             del self._held[file.path]
         try:
-            fresh = await self._tools.volume.hold(file.source)
+            fresh = await self._tools.volume.hold(file.source, copying)
         except FileNotFoundError as error:
             raise FileVanished(file.source) from error
         if not same_content(fresh.stat, file.stat):
@@ -144,6 +152,8 @@ class CheckpointUpload:
     async def _send_file(self, file: LocalFile) -> None:
         held = await self._hold(file)
         self.sent[file.path] = await self._placing.place(file, held)
+        if held.private:
+            self._from_copies.add((file.path, file.stat))
         self.tally.placed(file)
         held.close()
         self._held.pop(file.path, None)

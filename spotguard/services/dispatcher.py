@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from spotguard.core.checkpoint import Inventory, LocalFile
-from spotguard.core.plan import GivenUpName, Pending, Plan, World, plan
+from spotguard.core.plan import COMMIT_SECONDS, GivenUpName, Pending, Plan, World, plan
 from spotguard.core.retention import RetentionRule, is_expendable
 from spotguard.core.temporary import looks_temporary
 from spotguard.ports.clock import Clock
@@ -119,6 +119,21 @@ class Dispatcher:
         """Stop sending it and close its files. They are closed once nothing reads them any more."""
         vanish(record, why)
         self._stop(record)
+
+    def drop(self, record: Record) -> None:
+        """Send what was captured no further, in favour of what lies on disk now."""
+        record.begin_anew()
+        if record.task is not None:
+            record.task.cancel()
+        elif record.upload is not None:
+            record.upload.let_go()
+
+    def fits(self, size: int) -> bool:
+        """Whether it is known that so many bytes can be sent and committed before the deadline."""
+        deadline, rate = self._urgency.value.deadline, self._throughput.estimate
+        if deadline is None or not rate:
+            return deadline is None
+        return size / rate + COMMIT_SECONDS <= deadline - self._clock.monotonic()
 
     def next_due(self) -> float | None:
         """When something that failed wants to be tried again (monotonic)."""

@@ -81,6 +81,9 @@ class Ledger:
                 vanish(record, "being deleted from disk before it was committed")
                 self._dropped.append(record)
             return
+        if _is_overtaken(record, local):
+            record.overtaken = True
+            return
         record.begin_anew()
         if record.task is not None:
             record.changed_under_us(now)
@@ -91,6 +94,18 @@ class Ledger:
         gone.sort(key=_committed_at)
         for record in gone[:-_KEEP_GONE]:
             del self._records[record.name]
+
+
+def _is_overtaken(record: Record, local: LocalCheckpoint) -> bool:
+    """Whether what was captured is worth being sent to its end: it is ours whatever the trainer writes, and has been sent in part.
+
+    Else a trainer that saves more often than an upload takes would never have one committed. Only a new save of the same files counts:
+    where files come, what was captured was not whole."""
+    capture = record.capture
+    if capture is None or not (capture.checkpoint.in_place or record.loses_to_rewrites) or not record.is_secured:
+        return False
+    same_files = {file.path for file in local.files} == {file.path for file in capture.checkpoint.files}
+    return same_files and (record.task is not None or record.has_gone_in_part)
 
 
 def vanish(record: Record, why: str) -> None:

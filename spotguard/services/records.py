@@ -10,6 +10,7 @@ from spotguard.core.comparison import Likeness
 from spotguard.core.manifest import Manifest
 from spotguard.core.quiet import Observation
 from spotguard.core.status import CheckpointStatus
+from spotguard.ports.checkpoint_volume import Copying
 from spotguard.services.checkpoint_upload import CheckpointUpload
 from spotguard.services.commit import Capture
 
@@ -42,6 +43,10 @@ class Record:
     recognised: bool = False
     """Whether `committed` and `likeness` hold for what lies on disk now."""
     declared: bool = False
+    overtaken: bool = False
+    """Other content lies on disk already; what was captured is in copies or descriptors of ours and is committed first."""
+    loses_to_rewrites: bool = False
+    """An upload of this name was lost because its files were written over: the next one is sent from copies of ours."""
     retry_at: float = 0.0
     """Monotonic; not worked on before."""
     early_retry_at: float = 0.0
@@ -67,6 +72,11 @@ class Record:
     def is_secured(self) -> bool:
         """Whether all that is still to be sent is held open: it can be sent although the trainer deletes it."""
         return self.capture is not None and self.upload is not None and self.upload.secures(self.capture.checkpoint.files)
+
+    @property
+    def has_gone_in_part(self) -> bool:
+        """Whether something of what was captured is in the bucket."""
+        return self.capture is not None and self.upload is not None and self.upload.uploaded_bytes(self.capture.checkpoint.files) > 0
 
     @property
     def is_committed(self) -> bool:
@@ -115,9 +125,19 @@ class Record:
             return self.assessment.reason
         return None
 
+    @property
+    def copying(self) -> Copying:
+        """Whether its files are worth a copy that nobody can write over while they are sent.
+
+        Only what its framework writes over again and again, or what was lost twice in a row, is worth the space."""
+        in_place = self.capture is not None and self.capture.checkpoint.in_place
+        if (self.loses_to_rewrites and in_place) or self.changes > 1:
+            return Copying.ALWAYS
+        return Copying.IF_SHARED if in_place else Copying.NEVER
+
     def begin_anew(self) -> None:
         """Other content lies on disk: what was decided of the old one no longer holds."""
-        self.capture = None
+        self.capture, self.overtaken = None, False
         self.superseded = self.vanished = self.failed = None
         self.retry_at, self.failures = 0.0, 0
 
@@ -125,6 +145,7 @@ class Record:
         """It changed while it was being sent: each time in a row is waited for longer, so that no copies without end are sent."""
         self.patient_until = now + min(_FIRST_PATIENCE_SECONDS * 2.0 ** min(self.changes, 8), _LONGEST_PATIENCE_SECONDS)
         self.changes += 1
+        self.loses_to_rewrites = True
 
 
 def status_of(record: Record) -> CheckpointStatus:

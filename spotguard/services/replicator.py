@@ -26,6 +26,7 @@ from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
 from spotguard.services.records import Record
 from spotguard.services.replication_view import ReplicationView
+from spotguard.services.rewrites import Rewrites
 from spotguard.services.scan_schedule import ScanSchedule
 from spotguard.services.store_health import StoreHealth
 from spotguard.services.urgency import Urgency
@@ -36,7 +37,6 @@ log = structlog.get_logger()
 
 _RECOGNISE_AGAIN_SECONDS = 2.0
 _SCAN_AGAIN_SECONDS = 2.0
-_SPACE_FACTOR = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ class Replicator:
         self._problems = problems
         self._clock = clock
         self._clock_offset = clock_offset
+        self._rewrites = Rewrites(volume, examination, dispatcher)
         self._recognising: asyncio.Task[None] | None = None
         self._recognise_at = 0.0
         self._scan_at: float | None = None
@@ -156,7 +157,7 @@ class Replicator:
         self._ledger.see(inventory.checkpoints, now=began, wall_ns=wall_ns)
         self._recognise(group)
         await self._assess_all()
-        await self._give_space_back()
+        await self._rewrites.give_space_back(self._ledger)
         self._dispatcher.dispatch(inventory, self._schedule.take_closed())
         self._publish(began, inventory)
 
@@ -205,6 +206,8 @@ class Replicator:
         self._writers.keep_only({record.name for record in self._ledger if record.local and not record.is_committed})
         for record in self._ledger:
             local = record.local
+            if record.overtaken and self._urgency.value.draining:
+                await self._rewrites.prefer_the_newer(record, now)
             if local is None or record.capture is not None or record.given_up or (record.recognised and record.is_committed):
                 continue
             if local.broken:
@@ -224,15 +227,6 @@ class Replicator:
         record.capture = capture
         record.declared = False  # it was said of this content, not of what may be written over it later
         log.info("checkpoint.completed", name=record.name, by=whole.by.value, files=len(local.files), size_bytes=local.total_bytes)
-
-    async def _give_space_back(self) -> None:
-        """What the trainer deleted still fills its disk as long as we hold it: let go before that hurts."""
-        held = [record for record in self._ledger if record.local is None and record.upload is not None and record.upload.holds]
-        if held:
-            free = await self._volume.free_bytes()
-            for record in held:
-                if record.capture is not None and free < _SPACE_FACTOR * record.capture.checkpoint.total_bytes:
-                    self._dispatcher.let_go(record, "deleted from disk, and its space was needed before it could be sent")
 
     def _fail(self, record: Record, why: str) -> None:
         if record.failed is None:

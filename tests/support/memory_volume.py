@@ -18,7 +18,7 @@ from awscrt.checksums import crc64nvme
 
 from spotguard.core.checkpoint import FileStat, LocalLink, Tree
 from spotguard.core.structure import Finding, Probe, Structure
-from spotguard.ports.checkpoint_volume import CannotRead
+from spotguard.ports.checkpoint_volume import CannotRead, Copying
 from spotguard.ports.clock import Clock
 
 _DEVICE = 1
@@ -39,11 +39,13 @@ class _Inode:
 
 
 class MemoryHeldFile:
-    def __init__(self, inode: _Inode) -> None:
+    def __init__(self, inode: _Inode, *, private: bool = False) -> None:
         self._inode = inode
+        self.private = private
         self._stat = inode.stat
         self._fd = os.memfd_create("held", os.MFD_CLOEXEC)
-        inode.fds.add(self._fd)
+        if not private:
+            inode.fds.add(self._fd)
         _fill(self._fd, inode.data)
         self._open = True
 
@@ -56,6 +58,8 @@ class MemoryHeldFile:
         return self._stat
 
     def unchanged(self) -> bool:
+        if self.private:
+            return self._open
         now = self._inode.stat
         return (now.size, now.mtime_ns) == (self._stat.size, self._stat.mtime_ns)
 
@@ -81,6 +85,8 @@ class MemoryVolume:
         self.on_nfs = on_nfs
         self.free = free
         self.latency_seconds = latency_seconds
+        self.shares_blocks = False
+        """Whether the filesystem can copy by sharing blocks."""
         self.findings: dict[str, Finding] = {}
         """By source: overrides what `probe` says."""
         self.unreadable: dict[str, str] = {}
@@ -186,11 +192,14 @@ class MemoryVolume:
         await asyncio.sleep(self.latency_seconds)
         return {source: self._files[source].stat if source in self._files else None for source in sources}
 
-    async def hold(self, source: str) -> MemoryHeldFile:
+    async def hold(self, source: str, copying: Copying = Copying.NEVER) -> MemoryHeldFile:
         await asyncio.sleep(self.latency_seconds)
         if source in self.unreadable or source in self.special or source in self._folders:
             raise CannotRead(f"{source}: {self.unreadable.get(source, 'not a regular file')}")
-        held = MemoryHeldFile(self._inode(source))
+        inode = self._inode(source)
+        room = self.free >= 2 * len(inode.data)
+        private = copying is not Copying.NEVER and (self.shares_blocks or (copying is Copying.ALWAYS and room))
+        held = MemoryHeldFile(inode, private=private)
         self.held.append(held)
         return held
 
@@ -267,7 +276,7 @@ class MemoryVolume:
         if probe.structure is not Structure.ANY and not inode.data:
             return Finding(False, f"{probe.source} is empty")
         if probe.structure is not Structure.JSON:
-            return Finding(True)
+            return Finding(True, ended=inode.data.startswith(b"PK") and b"PK\x05\x06" in inode.data[-22:])
         try:
             document = json.loads(inode.data)
         except ValueError:

@@ -9,7 +9,7 @@ import pytest
 
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
-from spotguard.ports.checkpoint_volume import CannotRead
+from spotguard.ports.checkpoint_volume import CannotRead, Copying
 from spotguard.supervisor.life import End
 from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
 from tests.support.machine import KEYS, Machine, hf_files, save_hf
@@ -287,10 +287,10 @@ class Refusing(MemoryVolume):
     refused: frozenset[str] = frozenset()
     scan_refused = False
 
-    async def hold(self, source: str) -> MemoryHeldFile:
+    async def hold(self, source: str, copying: Copying = Copying.NEVER) -> MemoryHeldFile:
         if source in self.refused:
             raise CannotRead(f"{source}: permission denied")
-        return await super().hold(source)
+        return await super().hold(source, copying)
 
     async def scan(self, folders: Any = None) -> Any:
         tree = await super().scan(folders)
