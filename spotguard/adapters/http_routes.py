@@ -10,7 +10,9 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from spotguard.adapters import metrics, openapi
+from spotguard.adapters.http_events import EventStreams
 from spotguard.adapters.http_guard import BODY_LIMIT_BYTES, GuardRules, guard
+from spotguard.adapters.http_page import page_routes
 from spotguard.core.rehearsal import Asks
 from spotguard.ports.daemon_control import DaemonControl, DrillRefused, Health, UnknownCheckpoint
 
@@ -23,6 +25,7 @@ _CHECKPOINTS: Final = "/checkpoints/"
 
 def application(control: DaemonControl, rules: GuardRules) -> web.Application:
     routes = _Routes(control)
+    events = EventStreams(control.status)
     app = web.Application(middlewares=[guard(rules)], client_max_size=BODY_LIMIT_BYTES)
     app.add_routes(
         [
@@ -33,6 +36,8 @@ def application(control: DaemonControl, rules: GuardRules) -> web.Application:
             web.get("/checkpoints", routes.checkpoints),
             web.get("/interruption", routes.interruption),
             web.get("/openapi.json", routes.openapi),
+            web.get("/events", events.answer),
+            *page_routes(),
             web.post("/flush", routes.flush),
             web.get("/drill", routes.drill_report),
             web.post("/drill", routes.drill),

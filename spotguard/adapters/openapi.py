@@ -63,6 +63,12 @@ def describe(version: str) -> dict[str, Any]:
         "/healthz": {"get": _call("Whether the daemon is alive, and whose it is.", answers["health"])},
         "/readyz": {"get": _call("Whether it watches and reaches what it needs.", ready, {"503": ready})},
         "/metrics": {"get": {"summary": "Prometheus metrics.", "responses": {"200": {"description": "", "content": {"text/plain": {}}}}}},
+        "/events": {
+            "get": {
+                "summary": "The status as it changes: server-sent events of the kinds clock, headline and status.",
+                "responses": {"200": {"description": "until the client goes away", "content": {"text/event-stream": {}}}},
+            }
+        },
         "/checkpoints": {"get": _call("The checkpoints of /status.", answers["checkpoints"])},
         "/interruption": {"get": _call("The pending interruption.", answers["interruption"], {"404": _error()}, [wait])},
         "/flush": {"post": _call("Commit what is complete.", flushed, parameters=[wait])},

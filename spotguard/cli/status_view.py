@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from spotguard.cli.output import age, duration, plain, size
-from spotguard.cli.verdict import Headline, headline
 from spotguard.core.checkpoint import CheckpointState
+from spotguard.core.headline import Headline, headline
 from spotguard.core.problem import Severity
 from spotguard.core.status import CheckpointStatus, Status
 

@@ -61,7 +61,7 @@ async def _watch_live(daemon: DaemonClient, status: Status) -> None:
     from rich.text import Text
 
     from spotguard.cli.status_view import headline_text, status_view
-    from spotguard.cli.verdict import Headline
+    from spotguard.core.headline import Headline
     from spotguard.ports.daemon_control import NoDaemon
 
     with Live(status_view(status, datetime.now(UTC)), screen=True, auto_refresh=False) as live:
@@ -84,7 +84,7 @@ def _show(status: Status, invocation: Invocation, *, one_line: bool = False) -> 
         write_json(STATUS.dump_python(status, mode="json"), one_line=one_line)
         return
     from spotguard.cli.status_view import status_view
-    from spotguard.cli.verdict import headline
+    from spotguard.core.headline import headline
 
     if one_line:
         line = headline(status, now)

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from spotguard.cli.status_view import status_view
-from spotguard.cli.verdict import headline
 from spotguard.core.checkpoint import CheckpointState
+from spotguard.core.headline import headline
 from spotguard.core.notice import NoticeKind
 from spotguard.core.problem import Severity
 from spotguard.core.status import BacklogStatus, DaemonState, ExposureStatus, GivenUp, InterruptionStatus, Status

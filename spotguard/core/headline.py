@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from spotguard.cli.output import count, duration, plain, size
 from spotguard.core.checkpoint import CheckpointState
+from spotguard.core.phrasing import count, duration, plain, size
 from spotguard.core.problem import Severity
 from spotguard.core.status import DaemonState, Status
 

@@ -1,0 +1,54 @@
+"""How values are written for people: sizes, spans of time, names."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_SPANS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units: `512 B`, `1.2 GB`."""
+    value, unit = float(number), 0
+    while unit < len(_UNITS) - 1 and round(abs(value), 1 if unit else 0) >= 1000:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """The two largest units: `0.4 s`, `12 s`, `2 min 5 s`, `3 h`, `2 d 4 h`."""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f} s".replace(".0 s", " s")
+    whole = round(seconds)
+    for index, (span, unit) in enumerate(_SPANS):
+        if whole >= span:
+            first, rest = divmod(whole, span)
+            if span == 1:
+                return f"{first} s"
+            smaller, smaller_unit = _SPANS[index + 1]
+            return f"{first} {unit}" + (f" {rest // smaller} {smaller_unit}" if rest // smaller else "")
+    return "0 s"
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """`4 min ago`, in the largest unit; both times aware. What lies ahead, a clock's error, counts as now."""
+    seconds = (now - moment).total_seconds()
+    if seconds < 1:
+        return "just now"
+    for span, unit in _SPANS:
+        if seconds >= span:
+            return f"{int(seconds // span)} {unit} ago"
+    return "just now"
+
+
+def plain(text: str) -> str:
+    """The text as it can be shown on any terminal: nothing in a file's name moves the cursor or breaks the line."""
+    return "".join(mark if mark.isprintable() else f"\\x{ord(mark):02x}" for mark in text)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 checkpoint`, `3 checkpoints`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
