@@ -227,7 +227,8 @@ async def test_the_openapi_description_covers_every_path_and_resolves_every_refe
     async with local.get("/openapi.json") as response:
         body = await response.json()
     assert set(body["paths"]) == {
-        "/status", "/healthz", "/readyz", "/metrics", "/events", "/checkpoints", "/interruption", "/flush", "/checkpoints/{name}/complete", "/drill",
+        "/status", "/healthz", "/readyz", "/metrics", "/events", "/checkpoints", "/interruption", "/flush", "/drill",
+            "/checkpoints/{name}/complete",
     }  # fmt: skip
     schemas = body["components"]["schemas"]
     references = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(body)))
