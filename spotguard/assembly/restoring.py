@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spotguard.adapters.connection import connect
 from spotguard.adapters.local_placement import LocalPlacement
@@ -21,6 +22,7 @@ from spotguard.core.backoff import RetryPolicy
 from spotguard.core.checkpoint import stage_of
 from spotguard.core.manifest import Host, Manifest, ManifestError
 from spotguard.core.run_keys import ManifestKey, RunKeys, newest_first
+from spotguard.core.world_size import mismatch, processes_started
 from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
@@ -64,9 +66,17 @@ class WayBack:
     clock: SystemClock
 
     async def restore(
-        self, name: str | None, *, stage: str | None, to: str | None, patient: bool, progress: ProgressSink, say: Say
+        self,
+        name: str | None,
+        *,
+        stage: str | None,
+        to: str | None,
+        patient: bool,
+        progress: ProgressSink,
+        say: Say,
+        command: Sequence[str] = (),
     ) -> RestoreOutcome:
-        """See `Restorer.restore`; `to`: absolute, the watch root if None; `patient`: see `Handover.wait`."""
+        """See `Restorer.restore`; `to`: absolute, the watch root if None; `patient`: see `Handover.wait`; `command`: what trains on."""
         await Handover(self.store, self.keys, self.clock, self.host).wait(patient=patient, say=say)
         root = to or str(self.config.watch.dir)
         watch = ProcWriterWatch()
@@ -86,9 +96,11 @@ class WayBack:
                 part_bytes=self.config.upload.part_size_bytes,
                 concurrency=self.config.upload.concurrency,
             )
-            return await Restorer(ports, self.keys, settings, progress).restore(name, stage=stage)
+            outcome = await Restorer(ports, self.keys, settings, progress).restore(name, stage=stage)
         finally:
             watch.close()
+        warning = mismatch(outcome.name, outcome.world_size, processes_started(command, os.environ))
+        return outcome if warning is None else replace(outcome, warnings=(*outcome.warnings, warning))
 
     async def list(self, stage: str | None) -> list[Listed]:
         """Every committed name (of a stage) with its newest generation, the newest first."""

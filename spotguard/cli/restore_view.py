@@ -69,6 +69,7 @@ def document(outcome: RestoreOutcome) -> dict[str, Any]:
         "generation": outcome.generation,
         "saved_at": moment(outcome.saved_at),
         "saved_by": outcome.saved_by,
+        "world_size": outcome.world_size,
         "files_fetched": outcome.files_fetched,
         "bytes_fetched": outcome.bytes_fetched,
         "files_reused": outcome.files_reused,

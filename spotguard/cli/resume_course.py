@@ -33,6 +33,8 @@ class Resume:
     """Absolute; the watch root if None."""
     fresh: bool
     again: bool
+    command: tuple[str, ...] = ()
+    """What trains on."""
 
     async def decide(self, on_restore: Callable[[], None] = lambda: None) -> ResumePoint | Stay:
         """Restore, and say in one line on standard output what the trainer goes on from. `on_restore` is called when it is clear that
@@ -52,7 +54,9 @@ class Resume:
     async def _restore(self, back: WayBack) -> ResumePoint:
         progress = progress_sink(as_json=self.invocation.json)
         try:
-            outcome = await back.restore(None, stage=self.stage, to=self.to, patient=True, progress=progress, say=self._note)
+            outcome = await back.restore(
+                None, stage=self.stage, to=self.to, patient=True, progress=progress, say=self._note, command=self.command
+            )
         except NothingToRestore as nothing:
             self._say(f"starting fresh: {back.keys.url} {plain(nothing.what_is_there)}", {"fresh": True, "why": str(nothing)})
             return ResumePoint()

@@ -48,6 +48,8 @@ class RestoreOutcome:
     """0 for one that was never committed."""
     source: Literal["remote", "local"]
     """`local`: a whole one on this disk was newer than anything committed; nothing was fetched."""
+    world_size: int | None = None
+    """How many ranks wrote it, as far as is known."""
     files_fetched: int = 0
     bytes_fetched: int = 0
     files_reused: int = 0

@@ -215,6 +215,7 @@ class Restorer:
             saved_by=manifest.host.instance_id or manifest.host.hostname,
             generation=manifest.generation,
             source="remote",
+            world_size=manifest.world_size,
             files_fetched=len(staged.fetched),
             bytes_fetched=staged.bytes_fetched,
             files_reused=staged.reused,

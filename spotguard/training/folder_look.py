@@ -16,19 +16,28 @@ def tree_of(root: str) -> Tree:
     files: dict[str, FileStat] = {}
     folders: dict[str, FileStat] = {}
     links: dict[str, LocalLink] = {}
+    excluded: set[str] = set()
     real_root = os.path.realpath(root)
     waiting = [""]
     while waiting:
         folder = waiting.pop()
         for path, absolute, found in _entries(root, folder):
-            if stat.S_ISDIR(found.st_mode):
+            if _is_left_out(path):
+                excluded.add(path)
+            elif stat.S_ISDIR(found.st_mode):
                 folders[path] = _file_stat(found)
                 waiting.append(path)
             elif stat.S_ISREG(found.st_mode):
                 files[path] = _file_stat(found)
             elif stat.S_ISLNK(found.st_mode) and (link := _link(absolute, real_root)) is not None:
                 links[path] = link
-    return Tree(files, folders, links)
+    return Tree(files, folders, links, frozenset(excluded))
+
+
+def _is_left_out(path: str) -> bool:
+    """As by the default of `watch.exclude`."""
+    name = path.rpartition("/")[2]
+    return name.endswith((".log", ".tmp")) or name == "wandb"
 
 
 def findings_for(root: str, probes: Iterable[Probe]) -> Mapping[Probe, Finding]:
@@ -43,8 +52,6 @@ def _entries(root: str, folder: str) -> Iterable[tuple[str, str, os.stat_result]
     except OSError:
         return
     for name in names:
-        if name.endswith((".log", ".tmp")) or name == "wandb":  # as the default of `watch.exclude`
-            continue
         absolute = os.path.join(root, prefix + name)
         try:
             name.encode()

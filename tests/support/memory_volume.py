@@ -275,6 +275,8 @@ class MemoryVolume:
             return Finding(False, f"{probe.source} is gone")
         if probe.structure is not Structure.ANY and not inode.data:
             return Finding(False, f"{probe.source} is empty")
+        if probe.structure is Structure.TEXT:
+            return Finding(True, document={"text": inode.data.decode()})
         if probe.structure is not Structure.JSON:
             return Finding(True, ended=inode.data.startswith(b"PK") and b"PK\x05\x06" in inode.data[-22:])
         try:

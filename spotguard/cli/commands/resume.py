@@ -31,7 +31,9 @@ def command(invocation: Invocation, stage: str | None, to: str | None, fresh: bo
     if to is None:
         invocation.require("watch.dir")
     inherited = open_descriptors()
-    course = Resume(invocation, stage=checked_stage(stage), to=None if to is None else os.path.abspath(to), fresh=fresh, again=again)
+    course = Resume(
+        invocation, stage=checked_stage(stage), to=None if to is None else os.path.abspath(to), fresh=fresh, again=again, command=tuple(cmd)
+    )
     decision = run_interruptible(course.decide())
     if isinstance(decision, Stay):
         return decision.status

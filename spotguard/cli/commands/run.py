@@ -37,7 +37,9 @@ def command(invocation: Invocation, stage: str | None, to: str | None, fresh: bo
     from spotguard.cli.run_order import RunOrder, Work
 
     config = run_config(invocation.loaded)
-    course = Resume(invocation, stage=checked_stage(stage), to=None if to is None else os.path.abspath(to), fresh=fresh, again=again)
+    course = Resume(
+        invocation, stage=checked_stage(stage), to=None if to is None else os.path.abspath(to), fresh=fresh, again=again, command=tuple(cmd)
+    )
     order = RunOrder(
         command=cmd,
         grace_seconds=config.interruption.shutdown_grace_seconds,

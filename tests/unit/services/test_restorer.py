@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from shutil import rmtree
@@ -14,6 +15,7 @@ from spotguard.adapters.local_volume import LocalVolume
 from spotguard.core.checkpoint import Unit
 from spotguard.core.comparison import Likeness, compare
 from spotguard.core.layouts.identify import identify
+from spotguard.core.manifest import encode
 from spotguard.ports.object_store import StoreDenied
 from spotguard.ports.placement import PlacementRefused
 from spotguard.services.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, TargetBusy
@@ -422,3 +424,11 @@ async def test_a_link_that_leads_to_it_from_beside_is_restored_and_what_lay_ther
     kept = [path.read_bytes() for path in (machine.root / ".spotguard-quarantine").rglob("*") if path.is_file() and not path.is_symlink()]
     assert kept == ([b"torn"] if lying == "a file" else [])
     assert any(moved.name == "sft/last.ckpt" for moved in outcome.moved_aside) == (lying in ("a file", "a link to another"))
+
+
+async def test_how_many_ranks_wrote_it_comes_with_it(machine: NewMachine) -> None:
+    manifest = await machine.run().commit("checkpoint-100", hf_files(100))
+    assert (await machine.restore()).world_size is None
+    many = replace(manifest, world_size=4, generation=2)
+    await MemoryStore(machine.bucket).create(machine.run().manifest_key(many), encode(many), metadata={})
+    assert (await machine.restore()).world_size == 4

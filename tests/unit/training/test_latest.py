@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import io
 import json
 import os
+import pickle
 import time
 import zipfile
 from pathlib import Path
@@ -118,3 +120,54 @@ def test_a_single_file_is_a_checkpoint_too(tmp_path: Path) -> None:
         file.writestr("data.pkl", b"x")
     age(tmp_path, 60)
     assert get_latest_checkpoint(tmp_path) == str(tmp_path / "ckpt-5.pt")
+
+
+def metadata_of(*shards: str) -> bytes:
+    """A pickle that names these shards, as `.metadata` does."""
+    return pickle.dumps({"storage_data": [f"{shard}" for shard in shards]})
+
+
+def test_a_torn_sharded_checkpoint_is_passed_over_by_what_its_metadata_names(tmp_path: Path) -> None:
+    for step, shards in ((100, 2), (200, 1)):
+        folder = tmp_path / f"step-{step}"
+        folder.mkdir()
+        for rank in range(shards):
+            put(folder / f"__{rank}_0.distcp", b"shard", step)
+        put(folder / ".metadata", metadata_of("__0_0.distcp", "__1_0.distcp"), step)
+    assert get_latest_checkpoint(tmp_path) == str(tmp_path / "step-100")
+
+
+def test_a_sharded_checkpoint_whose_metadata_has_not_its_name_yet_is_passed_over(tmp_path: Path) -> None:
+    for step in (100, 200):
+        folder = tmp_path / f"step-{step}"
+        folder.mkdir()
+        put(folder / "__0_0.distcp", b"shard", step)
+        put(folder / ".metadata", metadata_of("__0_0.distcp"), step)
+    put(tmp_path / "step-200/.metadata.tmp", b"half", 200)
+    assert get_latest_checkpoint(tmp_path) == str(tmp_path / "step-100")
+
+
+def test_deepspeed_is_taken_where_latest_names_it(tmp_path: Path) -> None:
+    for step in (100, 200):
+        folder = tmp_path / f"global_step{step}"
+        folder.mkdir()
+        for name in ("mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"):
+            put(folder / name, torch_zip(), step)
+    put(tmp_path / "latest", b"global_step200", 300)
+    assert get_latest_checkpoint(tmp_path) == str(tmp_path / "global_step200")
+    (tmp_path / "global_step200/mp_rank_00_model_states.pt").unlink()
+    put(tmp_path / "latest", b"global_step100", 300)
+    assert get_latest_checkpoint(tmp_path) == str(tmp_path / "global_step100")
+
+
+def put(path: Path, content: bytes, at: float) -> None:
+    """A file of long ago."""
+    path.write_bytes(content)
+    os.utime(path, (1_700_000_000 + at, 1_700_000_000 + at))
+
+
+def torch_zip() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("archive/data.pkl", b"x")
+    return out.getvalue()
