@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from spotguard.adapters import ubjson
+from spotguard.adapters import array_store, ubjson
 from spotguard.adapters.content import Content
 from spotguard.adapters.dcp_metadata import CutOff, shards_in
 from spotguard.adapters.tensor_bundle import NoIndex, shard_sizes
@@ -135,6 +135,13 @@ def _ubjson(content: Content) -> str | None:
     return None
 
 
+def _array_store(content: Content) -> Finding:
+    try:
+        return Finding(True, ended=array_store.walk(content))
+    except array_store.CutOff as error:
+        return Finding(False, str(error))
+
+
 def _tensor_index(content: Content) -> Finding:
     try:
         return Finding(True, document={"data_bytes": shard_sizes(content)}, ended=True)
@@ -207,5 +214,6 @@ _DOCUMENTS: Mapping[Structure, Callable[[Content], Finding]] = {
     Structure.JSON: _json,
     Structure.TEXT: _text,
     Structure.TENSOR_INDEX: _tensor_index,
+    Structure.ARRAY_STORE: _array_store,
     Structure.DCP_METADATA: _dcp_metadata,
 }

@@ -32,6 +32,8 @@ class Structure(StrEnum):
     """The `.metadata` of a torch.distributed.checkpoint: a pickle of which only the names of the shards are wanted."""
     TENSOR_INDEX = "tensor-index"
     """TensorFlow's `.index`: a table of the tensors and where they are; how long the data files must be is wanted."""
+    ARRAY_STORE = "array-store"
+    """A manifest or data file of TensorStore's OCDBT, in which Orbax keeps arrays: nodes and values that tell their lengths."""
     UBJSON = "ubjson"
     """XGBoost's `.ubj`: one document with lengths all the way."""
     NONEMPTY = "nonempty"
@@ -77,6 +79,7 @@ _BY_SUFFIX: Mapping[str, Structure] = {
     "distcp": Structure.NONEMPTY,
     "msgpack": Structure.NONEMPTY,
     "index": Structure.NONEMPTY,
+    "ocdbt": Structure.ARRAY_STORE,
 }
 _TORCH_BIN = re.compile(r"^(pytorch_model|adapter_model|training_args|optimizer|scheduler|diffusion_pytorch_model)[^/]*\.bin$")
 """`.bin` files that are known to be written by torch.save (transformers, accelerate, peft, diffusers)."""

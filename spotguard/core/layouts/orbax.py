@@ -19,9 +19,9 @@ from spotguard.core.structure import Finding, Probe, Structure, structure_of
 
 METADATA, COMMITTED = "_CHECKPOINT_METADATA", "commit_success.txt"
 _NAME = re.compile(r"^(.+_)?[0-9]+$")
-_JSON = re.compile(r"(^|/)(_CHECKPOINT_METADATA|_METADATA|_sharding|_PYTREE_METADATA|array_metadatas/process_[0-9]+)$")
-_STORE = re.compile(r"(^|/)d/[0-9a-f]{32}$|(^|/)ocdbt\.process_[0-9]+/")
-"""What an array store names anew with each save."""
+_JSON = re.compile(r"(^|/)(_CHECKPOINT_METADATA|_METADATA|_sharding|_PYTREE_METADATA|metadata|array_metadatas/process_[0-9]+)$")
+_DATA = re.compile(r"(^|/)d/[0-9a-f]{32}$")
+"""A data file of an array store, named anew with each save."""
 
 
 class Orbax:
@@ -46,7 +46,7 @@ class Orbax:
         files = {file.path: file for file in checkpoint.files}
         if COMMITTED not in files and not _has_commit_time(files.get(METADATA), findings):
             return Unfinished(f"no {COMMITTED}, and no commit time in {METADATA} yet")
-        if missing := lacking(checkpoint, circumstances.predecessor, but=lambda path: _STORE.search(path) is not None):
+        if missing := lacking(checkpoint, circumstances.predecessor, but=lambda path: _DATA.search(path) is not None):
             return Unfinished(f"{missing} is not there, which the checkpoint before it had")
         return Whole(CompleteBy.MARKER)
 
@@ -54,7 +54,9 @@ class Orbax:
 def _structure_of(path: str) -> Structure:
     if _JSON.search(path):
         return Structure.JSON
-    return Structure.NONEMPTY if _STORE.search(path) or last_name(path) == COMMITTED else structure_of(path)
+    if _DATA.search(path):
+        return Structure.ARRAY_STORE
+    return Structure.NONEMPTY if last_name(path) == COMMITTED else structure_of(path)
 
 
 def _has_commit_time(metadata: LocalFile | None, findings: Mapping[Probe, Finding]) -> bool:
