@@ -10,6 +10,7 @@ BESIDE := needs_ceph or needs_localstack or needs_hf or needs_systemd or needs_p
 
 export SPOTGUARD_CI_ENV ?= $(CI_ENV)
 export SPOTGUARD_HF_PYTHON ?= $(abspath $(SPOTGUARD_CI_ENV))/hf/bin/python
+export SPOTGUARD_JAX_PYTHON ?= $(abspath $(SPOTGUARD_CI_ENV))/jax/bin/python
 
 .PHONY: demo test check test-all test-beside format clean
 
@@ -22,7 +23,8 @@ test: $(READY)
 
 # Needs what .ci/run installs beside Python: Ceph, LocalStack, the Hugging Face Trainer, systemd.
 test-beside: $(READY)
-	$(VENV)/bin/pytest -m "$(BESIDE)"
+	$(VENV)/bin/pytest -m "($(BESIDE)) and not needs_frameworks"
+	$(VENV)/bin/pytest -n $(WORKERS) --dist loadfile -m needs_frameworks
 
 test-all: test test-beside
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says something about the machine, not about the code.
@@ -15,3 +16,10 @@ settings.load_profile("spotguard")
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests say by `record_property("measured", …)`: figures for a reader, of which nothing is asserted."""
+    passed = terminalreporter.stats.get("passed", ())
+    for line in sorted(str(value) for report in passed for name, value in report.user_properties if name == "measured"):
+        terminalreporter.write_line(f"measured: {line}")
