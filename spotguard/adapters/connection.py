@@ -11,7 +11,7 @@ import structlog
 
 from spotguard.adapters.http_transfer import HttpPartTransfer
 from spotguard.adapters.s3 import S3ObjectStore
-from spotguard.adapters.s3_access import S3Access
+from spotguard.adapters.s3_access import PATIENT_SECONDS, STALL_SECONDS, S3Access
 from spotguard.adapters.s3_copies import S3Copies
 from spotguard.adapters.s3_settings import S3Settings
 from spotguard.ports.object_store import ObjectStore, StoreDenied, StoreUnavailable
@@ -31,7 +31,9 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(settings: S3Settings, *, check: bool = True, stall_seconds: float = 20.0) -> AsyncIterator[Connection]:
+async def connect(
+    settings: S3Settings, *, check: bool = True, stall_seconds: float = STALL_SECONDS, patient_seconds: float = PATIENT_SECONDS
+) -> AsyncIterator[Connection]:
     """All ports on the bucket, each verb one attempt (see `spotguard.adapters.retrying`).
 
     With `check`, the bucket is asked for once: raises StoreDenied without credentials, BucketMissing. Not for a store that does not
@@ -39,7 +41,7 @@ async def connect(settings: S3Settings, *, check: bool = True, stall_seconds: fl
     `check` nothing is asked, and the same errors come with the first request; so a daemon can start while all is down.
 
     On leaving, connections are closed and threads end; requests must have ended before."""
-    access = S3Access(settings)
+    access = S3Access(settings, stall_seconds=stall_seconds, patient_seconds=patient_seconds)
     transfer = HttpPartTransfer(access, stall_seconds=stall_seconds)
     try:
         if check:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from spotguard.adapters.part_fetching import PieceFetcher
 from spotguard.adapters.part_sending import BodySender, Target
-from spotguard.adapters.s3_access import S3Access
+from spotguard.adapters.s3_access import STALL_SECONDS, S3Access
 from spotguard.adapters.s3_multipart import MultipartUploads, combine
 from spotguard.adapters.store_wire import StoreWire
 from spotguard.ports.object_store import ObjectMissing, UploadMissing
@@ -20,7 +20,7 @@ class HttpPartTransfer:
     `stall_seconds`: how long the store may take beyond what moving the bytes takes. `progress` is told a whole part at once, when
     the store has it, and a piece of 16 MiB of what is fetched."""
 
-    def __init__(self, access: S3Access, *, stall_seconds: float = 20.0) -> None:
+    def __init__(self, access: S3Access, *, stall_seconds: float = STALL_SECONDS) -> None:
         self._settings = access.settings
         self._subject = access.subject
         self._wire = StoreWire(access, stall_seconds)

@@ -56,11 +56,11 @@ class PieceFetcher:
         return sink.crc64nvme
 
     async def _timed(self, path: str, headers: Mapping[str, str], subject: Subject, sink: FileSink, size: int) -> Answer:
-        began = asyncio.get_running_loop().time()
+        began, limit = asyncio.get_running_loop().time(), self._patience.seconds(size)
         try:
-            answer = await self._wire.perform("GET", path, headers, subject, self._patience.seconds(size), sink=sink)
+            answer = await self._wire.perform("GET", path, headers, subject, limit, sink=sink)
         except StoreUnavailable:
-            self._patience.gave_up()
+            self._patience.gave_up(size, limit)
             raise
         if answer.error is None and not answer.is_refusal:
             self._patience.succeeded(size, asyncio.get_running_loop().time() - began)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from spotguard.adapters.etag import unquoted
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
@@ -65,7 +66,7 @@ class BodySender:
             raise ChecksumRefused(f"{target.subject}: the store has the checksum {told}, sent was {encode_crc64(source.crc64nvme)}")
         if told is None and with_trailer and self._trailers and not self._trailers_proven:
             await self._prove_trailers(target, body.size)
-        return Sent(answer.headers["etag"].strip('"'), source.crc64nvme)
+        return Sent(unquoted(answer.headers.get("etag"), target.subject), source.crc64nvme)
 
     async def _attempt(self, target: Target, body: Slice, *, with_trailer: bool) -> tuple[Answer, FileBody]:
         await self._wire.ready(target.subject)
@@ -88,11 +89,12 @@ class BodySender:
         self, path: str, headers: Mapping[str, str], subject: Subject, source: FileBody, size: int, *, with_trailer: bool
     ) -> Answer:
         began, capped = asyncio.get_running_loop().time(), self.cap.holds
-        limit = self._patience.seconds(size) + _CAPPED_SLACK * self.cap.seconds(size)
+        patience = self._patience.seconds(size)
+        limit = patience + _CAPPED_SLACK * self.cap.seconds(size)
         try:
             answer = await self._wire.perform("PUT", path, headers, subject, limit, body=source, trailer=with_trailer)
         except StoreUnavailable:
-            self._patience.gave_up()
+            self._patience.gave_up(size, patience)
             raise
         if answer.error is None and not answer.is_refusal and not capped:  # what the cap allows tells nothing of the link
             self._patience.succeeded(size, asyncio.get_running_loop().time() - began)
@@ -107,8 +109,9 @@ class BodySender:
             refusal = refusal_of(answer.status, answer.headers, answer.body)
             self._access.note_refusal(refusal.code)
             raise error_of(refusal, subject)
-        if answer.status != 200 or not answer.headers.get("etag"):
-            raise StoreUnavailable(f"{subject}: HTTP {answer.status} without an ETag is no success", "check what stands between us and S3")
+        if answer.status != 200:
+            raise StoreUnavailable(f"{subject}: HTTP {answer.status} is no success", "check what stands between us and S3")
+        unquoted(answer.headers.get("etag"), subject)
 
     async def _prove_trailers(self, target: Target, size: int) -> None:
         """Look once whether a store that tells no checksum understood the trailer, or kept the framing as content.

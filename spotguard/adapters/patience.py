@@ -29,8 +29,12 @@ class Patience:
         if size >= 1 << 20:  # what is smaller tells of latency, not of the link
             self._rates.append(size / max(seconds, 0.001))
 
-    def gave_up(self) -> None:
-        """A request was given up: the next ones get twice as long, in case the link lives but is slow."""
+    def gave_up(self, size: int, limit: float) -> None:
+        """A request of this size was given up after that long: the next ones get twice as long, in case the link lives but is slow.
+
+        Many that were given up together count once: those that began under an older limit tell nothing of the present one."""
+        if limit < self.seconds(size):
+            return
         slowest = min(self._rates) / _SLACK if self._rates else self._assumed
         self._rates.clear()
         self._assumed = max(min(slowest, _ASSUMED_RATE) / 2, 1024.0)

@@ -9,6 +9,7 @@ from typing import Any
 
 from awscrt.checksums import crc64nvme
 
+from spotguard.adapters.etag import unquoted
 from spotguard.adapters.s3_access import S3Access
 from spotguard.core.checksum import decode_crc64, encode_crc64
 from spotguard.ports.object_store import (
@@ -49,17 +50,20 @@ class S3ObjectStore:
         return found
 
     async def head(self, key: str) -> ObjectFacts:
+        subject = self._access.subject("look at", key)
         try:
-            wanted = {"Key": key, "ChecksumMode": "ENABLED"}
-            answer = await self._access.call("head_object", self._access.subject("look at", key), wanted, proof="ETag")
+            answer = await self._access.call("head_object", subject, {"Key": key, "ChecksumMode": "ENABLED"}, proof="ETag")
         except ObjectMissing:
             await self._insist_on_bucket()
             raise
         self._bucket_seen = True
+        etag = unquoted(answer["ETag"], subject)
+        if "ContentLength" not in answer or "LastModified" not in answer:
+            raise StoreUnavailable(f"{subject}: the answer broke off")
         return ObjectFacts(
             key,
             int(answer["ContentLength"]),
-            _unquoted(answer["ETag"]),
+            etag,
             _seconds(answer["LastModified"]),
             _checksum(answer),
             dict(answer.get("Metadata", {})),
@@ -96,10 +100,11 @@ class S3ObjectStore:
             **condition,
             **self._access.settings.creation_parameters(),
         }
-        answer = await self._access.call("put_object", self._access.subject("write", key), parameters, proof="ETag")
+        subject = self._access.subject("write", key)
+        answer = await self._access.call("put_object", subject, parameters, proof="ETag")
         self._bucket_seen = True
         modified = self._access.clock.store_now()
-        return StoredObject(key, len(body), _unquoted(answer["ETag"]), modified)
+        return StoredObject(key, len(body), unquoted(answer["ETag"], subject), modified)
 
     async def _delete_in_bulk(self, keys: Sequence[str]) -> bool:
         """False where the store does not know how; then and later they go one by one."""
@@ -126,11 +131,7 @@ class S3ObjectStore:
 
 
 def _listed(entry: Mapping[str, Any]) -> StoredObject:
-    return StoredObject(entry["Key"], int(entry["Size"]), _unquoted(entry["ETag"]), _seconds(entry["LastModified"]))
-
-
-def _unquoted(etag: str) -> str:
-    return etag.strip('"')
+    return StoredObject(entry["Key"], int(entry["Size"]), entry["ETag"].strip('"'), _seconds(entry["LastModified"]))
 
 
 def _seconds(moment: datetime) -> float:

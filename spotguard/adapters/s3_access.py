@@ -6,6 +6,7 @@ redirects nowhere, because there is one retry layer and because our own requests
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from spotguard.adapters.aws_credentials import AwsIdentity
 from spotguard.adapters.daemon_threads import DaemonThreads
@@ -23,15 +25,17 @@ from spotguard.adapters.s3_settings import S3Settings
 from spotguard.adapters.store_clock import StoreClock
 from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreRejected, StoreUnavailable
 
+STALL_SECONDS = 10.0
+"""How long nothing at all may move before a request is tried again on another connection: a twelfth of what a notice leaves."""
 _CONNECT_SECONDS = 5  # also bounds a stalled send (urllib3 keeps it on the socket)
-_READ_SECONDS = 20
 _SAME_WITH_BODY: dict[str, tuple[str, dict[str, Any]]] = {
     "head_bucket": ("list_objects_v2", {"MaxKeys": 1}),
     "head_object": ("get_object", {"Range": "bytes=0-0"}),
 }
 _UNEXPLAINED = (400, 403)
 _STRANGER_FIX = "check destination.endpoint_url, and what answers instead of S3 (a proxy, a captive portal)"
-_PATIENT_READ_SECONDS = 90  # Complete answers 200 at once and may work for minutes, sending white space
+PATIENT_SECONDS = 90.0
+"""Complete answers 200 at once and may work for minutes, sending white space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,10 @@ class _Opened:
 class S3Access:
     """Calls of boto3's S3 client on one bucket."""
 
-    def __init__(self, settings: S3Settings) -> None:
+    def __init__(self, settings: S3Settings, *, stall_seconds: float = STALL_SECONDS, patient_seconds: float = PATIENT_SECONDS) -> None:
+        """`stall_seconds`: how long an answer may not move at all; `patient_seconds`: that of a Complete."""
         self.settings = settings
+        self._stall_seconds, self._patient_seconds = stall_seconds, patient_seconds
         self.identity = AwsIdentity(settings.metadata_endpoint)
         self.clock = StoreClock()
         self._threads = DaemonThreads("spotguard-s3", settings.connections)
@@ -107,7 +113,7 @@ class S3Access:
 
         try:
             return await self._threads.run(request)
-        except (BotoCoreError, ClientError, OSError) as error:
+        except (BotoCoreError, ClientError, ResponseParserError, OSError) as error:
             self._note_stale(error)
             raise from_botocore(error, subject) from error
 
@@ -140,7 +146,7 @@ class S3Access:
     def known_region(self) -> str | None:
         """The region as configured, without asking the bucket; a custom endpoint has one in any case."""
         session = self.identity.session()
-        region, client = self._client(session, None, _READ_SECONDS)
+        region, client = self._client(session, None, self._stall_seconds)
         client.close()
         return region
 
@@ -168,12 +174,12 @@ class S3Access:
                 return self._opened
             self._shut()
             generation, session = self.identity.generation, self.identity.session()
-            region, found = self._client(session, None, _READ_SECONDS)
+            region, found = self._client(session, None, self._stall_seconds)
             if region is None:
                 region = _region_of(found, self.settings.bucket)
                 found.close()
-                _, found = self._client(session, region, _READ_SECONDS)
-            _, patient = self._client(session, region, _PATIENT_READ_SECONDS)
+                _, found = self._client(session, region, self._stall_seconds)
+            _, patient = self._client(session, region, self._patient_seconds)
             endpoint = found.meta.endpoint_url.rstrip("/")
             bundle = session._session.get_config_variable("ca_bundle")  # boto3 has no public way to its configuration
             route = Route(region, endpoint, _is_custom(endpoint) or "." in self.settings.bucket, bundle, generation)
@@ -220,7 +226,7 @@ class S3Access:
 
 
 def _whole_body(answer: Any, subject: Subject, limit: int) -> bytes:
-    with answer["Body"] as body:
+    with contextlib.closing(answer["Body"]) as body:  # itself as a context is the raw stream, whose errors are not botocore's
         if answer["ContentLength"] > limit:
             raise StoreRejected(f"{subject}: it has {answer['ContentLength']} bytes, more than the {limit} allowed")
         return bytes(body.read())

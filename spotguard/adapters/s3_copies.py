@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from spotguard.adapters.etag import unquoted
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.slice_sums import crc_of, sums_of
 from spotguard.core.checksum import decode_crc64, encode_crc64
-from spotguard.ports.object_store import StoreUnavailable
 from spotguard.ports.part_transfer import ListedPart, SentObject, SentPart, Slice, Upload
 from spotguard.ports.stored_content import CopyUnproven
 
@@ -44,10 +44,10 @@ class S3Copies:
         }
         answer = await self._access.call("copy_object", subject, parameters, proof="CopyObjectResult")
         result = answer["CopyObjectResult"]
-        etag, told = _etag(result, str(subject)), _sum(result)
+        etag, told = unquoted(result.get("ETag"), subject), _sum(result)
         if told is None:
             facts = await self._access.call("head_object", subject, {"Key": key, "ChecksumMode": "ENABLED"}, proof="ETag")
-            etag, told = _etag(facts, str(subject)), _sum(facts)
+            etag, told = unquoted(facts.get("ETag"), subject), _sum(facts)
             if int(facts["ContentLength"]) != size:
                 raise CopyUnproven(f"{subject}: the copy has {facts['ContentLength']} bytes instead of {size}")
         if told != crc64nvme:
@@ -66,7 +66,7 @@ class S3Copies:
         }
         answer = await self._access.call("upload_part_copy", subject, parameters, proof="CopyPartResult")
         result = answer["CopyPartResult"]
-        etag, told = _etag(result, str(subject)), _sum(result)
+        etag, told = unquoted(result.get("ETag"), subject), _sum(result)
         if told is None and etag != await _md5(body):
             raise CopyUnproven(f"{subject}: the store tells no checksum of it, and its ETag {etag} is not the MD5 of the file's bytes")
         if told is not None and told != crc64nvme:
@@ -86,12 +86,6 @@ class S3Copies:
 
     def _source(self, key: str) -> dict[str, str]:
         return {"Bucket": self._access.settings.bucket, "Key": key}
-
-
-def _etag(result: Mapping[str, Any], subject: str) -> str:
-    if not result.get("ETag"):
-        raise StoreUnavailable(f"{subject}: an answer without an ETag is no success", "check what stands between us and S3")
-    return str(result["ETag"]).strip('"')
 
 
 def _sum(result: Mapping[str, Any]) -> int | None:

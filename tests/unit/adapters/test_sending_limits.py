@@ -132,6 +132,14 @@ def test_patience_follows_what_the_link_does() -> None:
 def test_a_slow_link_that_lives_gets_through_after_some_tries() -> None:
     patience, needed, tries = Patience(20.0), 16 * MIB / 200_000, 1
     while patience.seconds(16 * MIB) < needed:
-        patience.gave_up()
+        patience.gave_up(16 * MIB, patience.seconds(16 * MIB))
         tries += 1
     assert tries <= 4
+
+
+def test_parts_that_are_given_up_together_count_once() -> None:
+    patience = Patience(20.0)
+    limit = patience.seconds(16 * MIB)
+    for _ in range(8):
+        patience.gave_up(16 * MIB, limit)
+    assert patience.seconds(16 * MIB) == 20.0 + 2 * 16
