@@ -25,7 +25,7 @@ _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 def anchors(text: str) -> set[str]:
     """As GitHub names headings: lower case, punctuation dropped, spaces as hyphens."""
     titles = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title) for title in _HEADING.findall(_FENCED.sub("", text)))
-    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
