@@ -65,7 +65,9 @@ class _Routes:
         return web.json_response({"ready": False, "reasons": reasons, "error": "; ".join(reasons)}, status=503)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=metrics.exposition(self._control.status), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return web.Response(
+            body=metrics.exposition(self._control.status, self._control.durations), headers={"Content-Type": metrics.CONTENT_TYPE}
+        )
 
     async def checkpoints(self, request: web.Request) -> web.Response:
         return _json(openapi.CHECKPOINTS.dump_json(self._control.status().checkpoints))

@@ -6,26 +6,42 @@ Base units (seconds, bytes, 0 or 1), `_total` on what only grows, and no series 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric, StateSetMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+    StateSetMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from spotguard.core.checkpoint import CheckpointState
 from spotguard.core.problem import ProblemCode
 from spotguard.core.status import DaemonState, Status
+from spotguard.core.tally import Tally
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_DURATIONS: Final = {
+    "commit_latency": "From the last byte that the trainer wrote to the commit.",
+    "upload": "Of a checkpoint, from its first byte to send to its commit.",
+    "signal": "From the sighting of a notice to the trainer's signal.",
+    "drain": "From the sighting of a notice to the verdict.",
+}
 
 Value = float | datetime | None
 
 
 class StatusCollector(Collector):
-    def __init__(self, status: Callable[[], Status]) -> None:
+    def __init__(self, status: Callable[[], Status], durations: Callable[[], Mapping[str, Tally]]) -> None:
         self._status = status
+        self._durations = durations
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: registering must not take a snapshot before the daemon has one."""
@@ -38,12 +54,13 @@ class StatusCollector(Collector):
         yield from _exposure(status)
         yield from _edges(status)
         yield from _interruption(status)
+        yield from _durations(self._durations())
 
 
-def exposition(status: Callable[[], Status]) -> bytes:
+def exposition(status: Callable[[], Status], durations: Callable[[], Mapping[str, Tally]]) -> bytes:
     """All metrics of a snapshot taken now, in the Prometheus text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StatusCollector(status))
+    registry.register(StatusCollector(status, durations))
     return generate_latest(registry)
 
 
@@ -81,6 +98,8 @@ def _checkpoints(status: Status) -> Iterator[Metric]:
 def _exposure(status: Status) -> Iterator[Metric]:
     exposure = status.exposure
     yield from _gauge("spotguard_exposure_age_seconds", "Time since the last commit.", exposure.seconds_since_last_commit)
+    newest = max((c.committed_at for c in status.checkpoints if c.committed_at is not None), default=None)
+    yield from _gauge("spotguard_last_commit_timestamp_seconds", "When the newest commit was made.", newest)
     yield from _gauge("spotguard_exposure_steps", "Training steps at risk, estimated.", exposure.steps_at_risk_estimate)
     yield from _gauge("spotguard_save_estimate_seconds", "How long the trainer takes to save.", exposure.save_seconds_estimate)
     yield from _gauge("spotguard_flush_estimate_seconds", "How long getting a checkpoint out takes.", exposure.flush_seconds_estimate)
@@ -107,6 +126,17 @@ def _interruption(status: Status) -> Iterator[Metric]:
         family = GaugeMetricFamily("spotguard_interruption_deadline_timestamp_seconds", "When all must be done.", labels=["kind", "drill"])
         family.add_metric([pending.kind.value, str(pending.drill).lower()], pending.deadline.timestamp())
         yield family
+    verdict = pending.verdict if pending is not None else None
+    yield StateSetMetricFamily(
+        "spotguard_verdict",
+        "What was said of the pending interruption.",
+        value=dict.fromkeys(("safe", "unsafe"), False) | ({verdict: True} if verdict else {}),
+    )
+
+
+def _durations(tallies: Mapping[str, Tally]) -> Iterator[Metric]:
+    for name, tally in tallies.items():
+        yield HistogramMetricFamily(f"spotguard_{name}_seconds", _DURATIONS[name], buckets=list(tally.cumulative), sum_value=tally.total)
 
 
 def _gauge(name: str, text: str, value: Value) -> Iterator[Metric]:

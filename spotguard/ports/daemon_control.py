@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import InterruptionStatus, Status
+from spotguard.core.tally import Tally
 
 
 class UnknownCheckpoint(Exception):
@@ -59,6 +61,10 @@ class DaemonControl(Protocol):
 
     def status(self) -> Status:
         """A snapshot; cheap, and safe to take at any time."""
+        ...
+
+    def durations(self) -> Mapping[str, Tally]:
+        """How long commits, uploads, signals and drains took since the start, by `commit_latency`, `upload`, `signal`, `drain`."""
         ...
 
     def ready(self) -> tuple[str, ...]:

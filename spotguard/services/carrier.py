@@ -16,6 +16,7 @@ from spotguard.ports.object_store import StoreError
 from spotguard.services.checkpoint_upload import CheckpointUpload, UploadTools, same_content
 from spotguard.services.commit import Capture, NotAsSent, check_uploads, create_manifest, draft
 from spotguard.services.committed import Committed
+from spotguard.services.durations import Duration, Durations
 from spotguard.services.part_engine import ChangedWhileSending
 from spotguard.services.records import Record
 
@@ -39,12 +40,14 @@ class Carrier:
         settings: CarrierSettings,
         *,
         on_commit: Callable[[Manifest], None],
+        durations: Durations,
     ) -> None:
         self._tools = tools
         self._committed = committed
         self._clock = clock
         self._settings = settings
         self._on_commit = on_commit
+        self._durations = durations
 
     async def carry(self, record: Record, capture: Capture, upload: CheckpointUpload, *, reason: str) -> None:
         """Commit what was captured. On return the manifest is durable and `record` says so.
@@ -63,6 +66,9 @@ class Carrier:
             raise
         manifest = await self._commit(record, capture, upload, reason)
         seconds = self._clock.monotonic() - began
+        latency = self._clock.wall().timestamp() - capture.checkpoint.newest_change_ns / 1e9
+        self._durations.observe(Duration.UPLOAD, seconds)
+        self._durations.observe(Duration.COMMIT_LATENCY, latency)
         sent_bytes, reused_bytes = upload.tally.settle()  # all attempts, and what went early
         if not record.is_committed:
             upload.rest()  # overtaken: the next generation begins with an upload of its own
@@ -77,7 +83,7 @@ class Carrier:
             sent_bytes=sent_bytes,
             reused_bytes=reused_bytes,
             seconds=round(seconds, 3),
-            since_last_write_seconds=round(self._clock.wall().timestamp() - capture.checkpoint.newest_change_ns / 1e9, 3),
+            since_last_write_seconds=round(latency, 3),
         )
         self._on_commit(manifest)
         await self._note_last_sync(manifest)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from spotguard.core.checkpoint import CheckpointState
 from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import DaemonState, InterruptionStatus, Status
+from spotguard.core.tally import Tally
 from spotguard.ports.daemon_control import DrillRefused, FlushOutcome, UnknownCheckpoint
 from spotguard.services.rehearsal import NotNow
 from spotguard.services.replication_view import ReplicationView
@@ -22,6 +24,9 @@ class Control:
 
     def status(self) -> Status:
         return self._report.status()
+
+    def durations(self) -> Mapping[str, Tally]:
+        return self._guard.durations.tallies
 
     def ready(self) -> tuple[str, ...]:
         return self._report.unready()

@@ -28,6 +28,7 @@ from spotguard.services.claim import RunClaim
 from spotguard.services.committed import Committed
 from spotguard.services.dispatcher import Dispatcher
 from spotguard.services.drain import Drain
+from spotguard.services.durations import Durations
 from spotguard.services.examination import Examination
 from spotguard.services.final_save import FinalSave, SignalSettings
 from spotguard.services.folder_watch import FolderWatch
@@ -113,6 +114,7 @@ class Guard:
         self.problems = ProblemBoard(clock)
         self.health = StoreHealth(self.problems)
         self.throughput = Throughput(clock)
+        self.durations = Durations()
         self.ledger = Ledger()
         self.committed = Committed(ports.store, keys)
         self.schedule = ScanSchedule(rescan_seconds=settings.rescan_seconds)
@@ -209,7 +211,7 @@ class Guard:
         carried = CarrierSettings(settings.host, settings.watch_dir, settings.held_files)
         dispatcher = Dispatcher(
             tools=tools,
-            carrier=Carrier(tools, self.committed, ports.clock, carried, on_commit=self._tell_commit),
+            carrier=Carrier(tools, self.committed, ports.clock, carried, on_commit=self._tell_commit, durations=self.durations),
             committed=self.committed,
             ledger=self.ledger,
             loose=LooseFiles(tools, loose_seconds=settings.loose_seconds),
@@ -280,6 +282,8 @@ class Guard:
         self.hooks.tell("on_problem", payload)
 
     async def _record(self, status: InterruptionStatus) -> None:
+        now = self.ports.clock.wall()
+        self.durations.drained(detected_at=status.detected_at, signalled_at=self.signals.signalled_at, now=now)
         if not self.may_write():
             return
         checkpoints = self.replicator.view.value.checkpoints

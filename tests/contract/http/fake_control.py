@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -24,6 +25,7 @@ from spotguard.core.status import (
     TrainerStatus,
     UploadStatus,
 )
+from spotguard.core.tally import Tally
 from spotguard.ports.daemon_control import DrillRefused, FlushOutcome, UnknownCheckpoint
 from spotguard.services.published import Published
 
@@ -72,6 +74,9 @@ class FakeControl:
         if self.broken:
             raise RuntimeError("the status is broken")
         return replace(self.current, interruption=self.notice.value)
+
+    def durations(self) -> Mapping[str, Tally]:
+        return {"commit_latency": Tally().with_one(0.2).with_one(700.0), "drain": Tally()}
 
     def ready(self) -> tuple[str, ...]:
         return self.reasons
