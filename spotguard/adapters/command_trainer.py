@@ -22,6 +22,8 @@ class CommandTrainer(ProcessTrainer):
         self._number = signal.Signals[signal_name].value if signal_name else None
         self._told = told
         self._terminated: frozenset[int] = frozenset()
+        self._has_ranks = False
+        """Others than the command itself were seen to train: it is nobody's trainer when they have ended."""
 
     @property
     def configured(self) -> bool:
@@ -41,7 +43,11 @@ class CommandTrainer(ProcessTrainer):
 
     async def find(self) -> Sequence[TrainerProcess]:
         pid = self._pid
-        return () if pid is None else await asyncio.to_thread(trainers_of, pid, self._number)
+        if pid is None:
+            return ()
+        found = await asyncio.to_thread(trainers_of, pid, self._number)
+        self._has_ranks = self._has_ranks or any(trainer.pid != pid for trainer in found)
+        return tuple(trainer for trainer in found if trainer.pid != pid or not self._has_ranks)
 
     async def signal(self, process: TrainerProcess, signal_name: str) -> None:
         if signal_name == "SIGTERM" and process.pid in self._terminated:

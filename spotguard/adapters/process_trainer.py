@@ -13,7 +13,7 @@ import structlog
 
 from spotguard.adapters.process_signal import send_signal
 from spotguard.adapters.process_table import age_seconds, as_trainer, process_facts, read_stat, relevant_processes, same_process_runs
-from spotguard.core.trainer_choice import choose
+from spotguard.core.trainer_choice import Spared, choose
 from spotguard.ports.trainer import TrainerProcess
 
 log = structlog.get_logger()
@@ -43,6 +43,8 @@ class RegexTrainer(ProcessTrainer):
     def __init__(self, pattern: str) -> None:
         """Raises re.error."""
         self._pattern = re.compile(pattern)
+        self._launchers: set[TrainerProcess] = set()
+        """Who was seen to have ranks: it is nobody's trainer when they have ended, though a shell by itself could be one."""
 
     @property
     def configured(self) -> bool:
@@ -52,8 +54,11 @@ class RegexTrainer(ProcessTrainer):
         return await asyncio.to_thread(self._look)
 
     def _look(self) -> tuple[TrainerProcess, ...]:
-        choice = choose(self._pattern, relevant_processes(self._pattern, os.getpid()), os.getpid())
-        return tuple(as_trainer(facts) for facts in choice.targets)
+        table = {facts.pid: facts for facts in relevant_processes(self._pattern, os.getpid())}
+        choice = choose(self._pattern, table.values(), os.getpid())
+        self._launchers = {launcher for launcher in self._launchers if launcher.pid in table}
+        self._launchers |= {as_trainer(table[pid]) for pid, why in choice.spared.items() if why is Spared.LAUNCHER}
+        return tuple(trainer for facts in choice.targets if (trainer := as_trainer(facts)) not in self._launchers)
 
 
 CLOCK_GRAIN_SECONDS = 0.2

@@ -57,7 +57,7 @@ def choose(pattern: re.Pattern[str], table: Collection[ProcessFacts], own_pid: i
     Of the matches that are not ours, a spotguard or an onlooker, one whose parent has the same command line is a worker, and one
     with other matches below it that are no workers is a launcher. What is left are the trainers. Unless parents and children form
     a ring there is one wherever there is such a match: the deepest match that is no worker is no launcher either. A match that is known
-    to be a launcher, and whose ranks do not match, stands for its ranks."""
+    to be a launcher stands for its ranks; before they run, and when they have ended, for nobody."""
     by_pid = {process.pid: process for process in table}
     spared: dict[int, Spared] = {}
     candidates: list[ProcessFacts] = []
@@ -76,11 +76,14 @@ def choose(pattern: re.Pattern[str], table: Collection[ProcessFacts], own_pid: i
     others = [process for process in table if process.pid not in not_ours and (process in candidates or process.pid not in spared)]
     targets: dict[int, ProcessFacts] = {}
     for process in candidates:
-        if process.pid not in launchers:
-            ranks = trainers_below(process.pid, others, signal_number) if is_launcher(process) else ()
-            targets |= {rank.pid: rank for rank in ranks or (process,)}
-            if ranks and process not in ranks:
-                spared[process.pid] = Spared.LAUNCHER
+        if process.pid in launchers:
+            continue
+        if not is_launcher(process):
+            targets[process.pid] = process
+            continue
+        targets |= {rank.pid: rank for rank in trainers_below(process.pid, others, signal_number)}
+        if process.pid not in targets:
+            spared[process.pid] = Spared.LAUNCHER
     return Choice(tuple(sorted(targets.values())), spared)
 
 

@@ -23,6 +23,7 @@ SOURCE = str(Path(spotguard.__file__).parents[1])
 FRAMEWORKS = os.environ.get("SPOTGUARD_HF_PYTHON", "")
 NOTICE_SECONDS = 60
 
+pytestmark = pytest.mark.timeout(300)
 needs_hf = [
     pytest.mark.needs_hf,
     pytest.mark.skipif(not os.path.exists(FRAMEWORKS), reason="SPOTGUARD_HF_PYTHON names no Python with the frameworks"),
@@ -55,9 +56,17 @@ def settings(metadata: MetadataProcess, **more: object) -> dict[str, Any]:
 
 def interrupted_after(run: Running, metadata: MetadataProcess, steps: int = 3) -> int:
     """Give the notice when training goes on; the exit status."""
-    wait_for(f"step {steps}", lambda: run.check() or max(run.told("step"), default=0) >= steps or None, seconds=90)
+    wait_for(f"step {steps}", lambda: run.check() or max(run.told("step"), default=0) >= steps or None, seconds=150)
     metadata.interrupt(NOTICE_SECONDS)
     return run.wait(NOTICE_SECONDS)
+
+
+def last_save(machine: RunMachine, stopped: int, way: str) -> int:
+    """The step of the one committed checkpoint. A JIT checkpoint may be made in the middle of a step, which then still comes to its end."""
+    (name,) = machine.committed()
+    saved = int(name.rpartition("-")[2])
+    assert saved in ((stopped,) if way == "callback" else (stopped, stopped - 1))
+    return saved
 
 
 @pytest.mark.parametrize("ending", ["notice", "sigterm", "rebalance"])
@@ -90,11 +99,11 @@ def test_the_hugging_face_trainer_with_workers(machine: RunMachine, metadata: Me
     (pid,) = run.told("pid")
     assert [line["pid"] for line in run.logged("trainer.signalled")] == [pid]  # neither a worker nor anybody twice
     (stopped,) = run.told("ended")
-    assert machine.committed() == [f"checkpoint-{stopped}"]
+    saved = last_save(machine, stopped, way)
     metadata.withdraw()
     again = machine.start("--", *script, "--steps", str(stopped + 2), "--resume", "{checkpoint}", **settings(metadata))
-    assert again.wait(90) == 0, again.err
-    assert again.told("begins") == [stopped]
+    assert again.wait(150) == 0, again.err
+    assert again.told("begins") == [saved]
 
 
 @pytest.mark.slow
@@ -116,13 +125,13 @@ def test_two_ranks_behind_a_launcher_are_signalled_once_each(
     }[launcher]
     script = (*started_by, HERE / "hf_script.py", machine.output, *(("--callback",) if way == "callback" else ()))
     run = machine.start("--", *script, **settings(metadata, trainer__recipe=launcher))
-    run.wait_told("pid", 2)
+    run.wait_told("pid", 2, seconds=150)
     assert interrupted_after(run, metadata) == 75, run.err
     signalled = [line["pid"] for line in run.logged("trainer.signalled")]
     assert sorted(signalled) == sorted(run.told("pid"))
     stopped = set(run.told("ended"))
     assert len(stopped) == 1, f"the ranks stopped at different steps: {stopped}"
-    assert machine.committed() == [f"checkpoint-{stopped.pop()}"]
+    last_save(machine, stopped.pop(), way)
 
 
 @pytest.mark.slow
@@ -134,7 +143,7 @@ def test_lightning_with_our_callback(machine: RunMachine, metadata: MetadataProc
     script = (FRAMEWORKS, HERE / "lightning_script.py", machine.output)
     run = machine.start("--", *script, **settings(metadata, trainer__recipe="lightning"))
     if ending == "rebalance":
-        wait_for("steps", lambda: run.check() or len(run.told("step")) > 3 or None, seconds=90)
+        wait_for("steps", lambda: run.check() or len(run.told("step")) > 3 or None, seconds=150)
         metadata.control("POST", {"facts": {"rebalance": {"noticeTime": "2026-11-24T12:00:00Z"}}})
         wait_for("the commit after the rebalance", lambda: machine.committed() or None)
         before = len(run.told("step"))
@@ -144,7 +153,7 @@ def test_lightning_with_our_callback(machine: RunMachine, metadata: MetadataProc
     newest = max(int(name.rpartition("=")[2].removesuffix(".ckpt")) for name in machine.committed())
     metadata.withdraw()
     again = machine.start("--", *script, "--steps", str(newest + 2), "--resume", "{checkpoint}", **settings(metadata))
-    assert again.wait(90) == 0, again.err
+    assert again.wait(150) == 0, again.err
     assert again.told("begins") == [newest]
 
 
@@ -162,12 +171,12 @@ def test_beside_a_daemon_the_recipe_finds_the_ranks_by_their_launcher(
     command = [FRAMEWORKS, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
     output = machine.folder / "torchrun.out"
     with output.open("wb") as out:
-        torchrun = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL, env=machine.environment())
+        torchrun = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=machine.environment())
     ranks = Running(torchrun, output, output)
     pids = ranks.wait_told("pid", 2)
     daemon = machine.start(name="daemon", **settings(metadata, trainer__recipe=launcher))
     wait_for("the ranks", lambda: daemon.check() or daemon.logged("trainer.found") or None)
     metadata.interrupt(NOTICE_SECONDS)
-    assert ranks.wait() == 0
+    assert ranks.wait() == 0, ranks.out
     assert sorted(line["pid"] for line in daemon.logged("trainer.signalled")) == sorted(pids)
     assert all((stat := read_stat(pid)) is None or stat.ended for pid in pids)
