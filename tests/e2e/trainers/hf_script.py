@@ -22,7 +22,7 @@ class Tokens(torch.utils.data.Dataset):
 
 
 def tell(**fields: object) -> None:
-    print(json.dumps({"rank": int(os.environ.get("RANK", "0")), **fields}), flush=True)  # noqa: T201 - a script that talks
+    os.write(1, json.dumps({"rank": int(os.environ.get("RANK", "0")), **fields}).encode() + b"\n")  # at once: ranks share the stream
 
 
 class Teller(TrainerCallback):

