@@ -18,6 +18,9 @@ from spotguard.services.trainer_watch import TrainerWatch
 
 log = structlog.get_logger()
 
+_CLOCK_GRAIN_NS = 10_000_000
+"""Files get their times from a clock that is up to this much behind (Linux `current_time`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignalSettings:
@@ -91,7 +94,7 @@ class FinalSave:
         if signalled_at is None:
             return
         since = int(signalled_at.timestamp() * 1e9)
-        final = [save for save in self._replication.value.saves if save.first_ns >= since]
+        final = [save for save in self._replication.value.saves if save.first_ns >= since - _CLOCK_GRAIN_NS]
         if final:
             course.final_save = final[0].name
             course.final_save_at = self._clock.monotonic()

@@ -58,6 +58,7 @@ class TrainerSignal:
         self.signalled_at = None
 
     async def _send_one(self, process: TrainerProcess, signal_name: str, entry: str) -> None:
+        now = self._clock.wall()  # before it: who is signalled may write at once
         try:
             await self._trainer.signal(process, signal_name)
         except TrainerGone:
@@ -67,7 +68,6 @@ class TrainerSignal:
             self._problems.raise_(ProblemCode.CANNOT_SIGNAL, str(error), error.fix)
             return
         self.awaited.add(process)
-        now = self._clock.wall()
         self.signalled_at = self.signalled_at or now
         self._problems.clear(ProblemCode.CANNOT_SIGNAL)
         log.warning("trainer.signalled", pid=process.pid, signal=signal_name, command=process.command[:200])

@@ -10,6 +10,7 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from awscrt.checksums import crc64nvme
 
@@ -66,6 +67,7 @@ class Story:
         self.part_bytes = self.rng.choice([1 << 20, 1 << 20, 5 << 20])
         self.whole_copy_bytes = self.rng.choice([0, 128 << 20])
         self.retention = RetentionRule(self.rng.choice([None, None, 1, 2]), None, None)
+        self.settings: dict[str, Any] = {}
         self.frozen = b""
         self.process: TrainerProcess | None = None
         self.written: dict[str, list[Mapping[str, bytes]]] = {}
@@ -91,11 +93,7 @@ class Story:
         size = self.rng.choice([20_000, 2_000_000, 3_000_000])
         kept: list[int] = []
         while not self.stop_training.is_set():
-            try:
-                async with asyncio.timeout(self.rng.uniform(2, 40)):
-                    await self.stop_training.wait()
-            except TimeoutError:
-                pass
+            await self._train_for(self.rng.uniform(2, 40))
             if not (kept and self.rng.random() < self.resaves):  # else the same step is saved again, with other content
                 self.step += 10
                 kept.append(self.step)
@@ -104,6 +102,14 @@ class Story:
                 self.disk.delete(f"checkpoint-{kept.pop(0)}")
         assert self.process is not None
         self.trainer.exit(self.process)
+
+    async def _train_for(self, seconds: float) -> None:
+        """Until the next save is due, or the trainer is told to stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.stop_training.wait()
+        except TimeoutError:
+            return
 
     async def _save(self, step: int, size: int) -> None:
         name = f"checkpoint-{step}"
@@ -185,6 +191,7 @@ class Story:
             name=self.host,
             part_bytes=self.part_bytes,
             retention=self.retention,
+            **self.settings,
         )
 
     # the judgement

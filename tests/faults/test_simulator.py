@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from structlog.testing import capture_logs
 
+from tests.faults.drilled import DrilledStory
 from tests.faults.simulation import Story, Told, describe
 from tests.support.virtual_time import run_virtual
 
@@ -45,3 +46,23 @@ def test_the_stories_contain_what_they_are_about() -> None:
     assert events["upload.resumed"] > 1
     assert events["copy.failed"] > 0
     assert events["retention.applied"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_drills_cost_the_live_run_nothing_and_a_real_notice_still_ends_as_it_would() -> None:
+    drills = passed = safe = 0
+    for seed in range(max(SEEDS // 6, 10)):
+
+        async def main(seed: int = seed) -> tuple[DrilledStory, Told]:
+            story = DrilledStory(seed)
+            return story, await story.run()
+
+        story, told = run_virtual(main())
+        assert not told.broken, f"seed {seed}: {told.broken}"
+        if told.verdict == "safe":
+            safe += 1
+            assert told.newest_restorable == told.finished[-1], f"seed {seed}: {describe(told)}"
+        drills, passed = drills + story.drills, passed + story.passed
+    assert drills > 15
+    assert passed > 3
+    assert safe > 3
