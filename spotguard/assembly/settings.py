@@ -67,6 +67,7 @@ def guard_settings(config: Config, host: Host) -> GuardSettings:
         signal=config.trainer.signal,
         signal_when=config.trainer.signal_when,
         checkpoint_signal=config.trainer.checkpoint_signal,
+        notice_file=config.trainer.notice_file is not None,
         retention=RetentionRule(config.destination.keep_last, config.destination.keep_every, config.destination.keep_days),
         shutdown_grace_seconds=config.interruption.shutdown_grace_seconds,
         writes=config.node.rank == 0,

@@ -50,6 +50,8 @@ class Rehearsed:
     """By earlier saves."""
     taken_over: str | None = None
     """The kind of the real notice that came meanwhile."""
+    notice_file: bool = False
+    """Whether a real notice would be told by a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,8 @@ def _verdict(seen: Rehearsed) -> tuple[bool, float | None, str]:
         return False, None, f"the drill was given up: a real notice came ({seen.taken_over})"
     if seen.safe and seen.committed_seconds is not None:
         return True, 0.0, _success(seen)
-    if seen.safe and seen.asks is Asks.NOTHING and seen.signal is not None:
-        return _foreseen(seen, seen.signal)
+    if seen.safe and seen.asks is Asks.NOTHING and (seen.signal is not None or seen.notice_file):
+        return _foreseen(seen)
     return False, _steps(seen), f"{_NOW} you lose {_loss(seen)}: {_what_to_change(seen)}"
 
 
@@ -115,9 +117,11 @@ def _success(seen: Rehearsed) -> str:
     return f"{_NOW} you lose 0 steps: {', '.join(parts)}"
 
 
-def _foreseen(seen: Rehearsed, signal: str) -> tuple[bool, float | None, str]:
+def _foreseen(seen: Rehearsed) -> tuple[bool, float | None, str]:
     """The trainer was not asked, but a real notice would ask it: earlier saves have to speak for it."""
-    ask = f"the trainer was not asked: set trainer.checkpoint_signal, or drill with --stop to send {signal}"
+    ask = "the trainer was not asked: a drill writes no notice file"
+    if seen.signal is not None:
+        ask = f"the trainer was not asked: set trainer.checkpoint_signal, or drill with --stop to send {seen.signal}"
     ahead = seen.outlook
     if ahead is None:
         return False, None, f"{_NOW} nobody can tell what you lose: no save was measured yet; {ask}"

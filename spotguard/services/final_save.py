@@ -29,6 +29,8 @@ class SignalSettings:
     checkpoint_signal: str | None = None
     """After which the trainer saves and goes on."""
     signal_when: Literal["fits", "always"] = "fits"
+    notice_file: bool = False
+    """Whether a notice is told by a file, too."""
 
     def for_drill(self, asks: Asks) -> str | None:
         return {Asks.NOTHING: None, Asks.SAVE: self.checkpoint_signal, Asks.STOP: self.signal}[asks]

@@ -62,6 +62,7 @@ class Rehearsal:
             last_commit_seconds=self._before.seconds_since_last_commit,
             outlook=self._prospects.outlook(course.interruption.deadline - course.began),
             taken_over=taken_over,
+            notice_file=self._settings.notice_file,
         )
         if course.signalled_at is not None:
             seen = replace(seen, signalled_seconds=course.signalled_at - course.began)

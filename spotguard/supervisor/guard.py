@@ -95,6 +95,7 @@ class GuardSettings:
     signal: str | None = None
     signal_when: Literal["fits", "always"] = "fits"
     checkpoint_signal: str | None = None
+    notice_file: bool = False
     retention: RetentionRule = RetentionRule()  # noqa: RUF009 - frozen itself
     shutdown_grace_seconds: float = 90.0
     writes: bool = True
@@ -241,7 +242,8 @@ class Guard:
         )
 
     def _build_drain(self) -> Drain:
-        signals = SignalSettings(self.settings.signal, self.settings.checkpoint_signal, self.settings.signal_when)
+        told = self.settings
+        signals = SignalSettings(told.signal, told.checkpoint_signal, told.signal_when, told.notice_file)
         self.rehearsal = Rehearsal(self.monitor, self.prospects, signals)
         return Drain(
             monitor=self.monitor,

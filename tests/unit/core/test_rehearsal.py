@@ -63,6 +63,12 @@ NOBODY_ASKED = Rehearsed(Asks.NOTHING, 115.0, safe=True, steps_at_risk=30.6)
             "trainer was not asked: set trainer.checkpoint_signal, or drill with --stop to send SIGTERM",
         ),
         (
+            replace(NOBODY_ASKED, notice_file=True, outlook=FITS),
+            True,
+            "if this machine is taken now you should lose 0 steps: by earlier ones a save takes 31 s and sending it 27 s of 115 s; the "
+            "trainer was not asked: a drill writes no notice file",
+        ),
+        (
             replace(NOBODY_ASKED, signal="SIGTERM", outlook=TOO_LARGE),
             False,
             "if this machine is taken now you lose about 31 steps: 80 GB needs 256 s of 115 s: save every 5 min, or 6 Gbit/s",
