@@ -9,6 +9,8 @@ from spotguard.core.exposure import Outlook
 from spotguard.core.quantities import in_seconds
 from spotguard.core.status import GivenUp
 
+SHUTDOWN = "shutdown"
+"""What takes a drill over where it is no notice."""
 _NOW = "if this machine is taken now"
 
 
@@ -49,7 +51,7 @@ class Rehearsed:
     outlook: Outlook | None = None
     """By earlier saves."""
     taken_over: str | None = None
-    """The kind of the real notice that came meanwhile."""
+    """The kind of the real notice that came meanwhile, or SHUTDOWN."""
     notice_file: bool = False
     """Whether a real notice would be told by a file."""
 
@@ -96,6 +98,8 @@ def conclude(seen: Rehearsed) -> DrillReport:
 
 def _verdict(seen: Rehearsed) -> tuple[bool, float | None, str]:
     """Whether it was passed, the steps that would be lost, and the sentence."""
+    if seen.taken_over == SHUTDOWN:
+        return False, None, "the drill was given up: the daemon is being stopped"
     if seen.taken_over is not None:
         return False, None, f"the drill was given up: a real notice came ({seen.taken_over})"
     if seen.safe and seen.committed_seconds is not None:

@@ -112,13 +112,12 @@ class Attempts:
             record.early = None
             self._nudge(record.name)
 
-    async def loose(self, due: list[LocalFile], *, urgent: bool) -> None:
-        """Send loose files and their index."""
-        began = self._clock.monotonic()
+    async def loose(self, due: list[LocalFile], *, urgent: bool, observed_at: float) -> None:
+        """Send loose files, as they were found by looks that cover the whole root since `observed_at`, and their index."""
         try:
             await self._loose.send(due)
             if urgent:
-                self.loose_flushed_at = began
+                self.loose_flushed_at = max(self.loose_flushed_at, observed_at)
             self._loose_failures = 0
             self._health.answered()
         except StoreError as error:

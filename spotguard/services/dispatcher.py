@@ -88,8 +88,8 @@ class Dispatcher:
         """Tasks are started in this group from now on."""
         self._group = group
 
-    def dispatch(self, inventory: Inventory, closed: set[str]) -> None:
-        """Bring what is being sent into line with what is known now."""
+    def dispatch(self, inventory: Inventory, closed: set[str], *, observed_at: float) -> None:
+        """Bring what is being sent into line with what is known now. `observed_at` (monotonic): when the last full scan began."""
         decided = self._decide()
         self._ranks = {name: rank for rank, name in enumerate(decided.send)}
         self._does_not_fit = decided.does_not_fit
@@ -99,11 +99,11 @@ class Dispatcher:
         if self._halted or not self._may_write():
             for task in self._running():
                 task.cancel()
-            self._note_loose(inventory)
+            self._note_loose(inventory, observed_at)
             return
         self._start_whole(decided.send)
         self._start_early(closed)
-        self._start_loose(inventory)
+        self._start_loose(inventory, observed_at)
 
     async def halt(self) -> None:
         """Start nothing any more and stop what is being sent. On return nothing of ours is under way to the bucket."""
@@ -238,7 +238,7 @@ class Dispatcher:
         age = self._clock.wall().timestamp() - file.stat.mtime_ns / 1e9
         return file.source in closed or age >= _EARLY_QUIET_SECONDS or record.quiet_seconds(now) >= _EARLY_QUIET_SECONDS
 
-    def _start_loose(self, inventory: Inventory) -> None:
+    def _start_loose(self, inventory: Inventory, observed_at: float) -> None:
         waits = self._clock.monotonic() < self._attempts.loose_retry_at
         if self._loose_task is not None or waits or not self._committed.known:
             return
@@ -246,18 +246,18 @@ class Dispatcher:
         if urgency.draining and any(record.is_pending for record in self._ledger):
             return
         if due := self._loose.due(inventory.loose, urgent=urgency.flush_loose):
-            self._loose_task = self._spawn(self._send_loose(due, urgent=urgency.flush_loose))
+            self._loose_task = self._spawn(self._send_loose(due, urgent=urgency.flush_loose, observed_at=observed_at))
         else:
-            self._note_loose(inventory)
+            self._note_loose(inventory, observed_at)
 
-    def _note_loose(self, inventory: Inventory) -> None:
+    def _note_loose(self, inventory: Inventory, observed_at: float) -> None:
         """Where nothing is due, all that had changed is out."""
         if self._urgency.value.flush_loose and not self._loose.due(inventory.loose, urgent=True):
-            self._attempts.loose_flushed_at = self._clock.monotonic()
+            self._attempts.loose_flushed_at = max(self._attempts.loose_flushed_at, observed_at)
 
-    async def _send_loose(self, due: list[LocalFile], *, urgent: bool) -> None:
+    async def _send_loose(self, due: list[LocalFile], *, urgent: bool, observed_at: float) -> None:
         try:
-            await self._attempts.loose(due, urgent=urgent)
+            await self._attempts.loose(due, urgent=urgent, observed_at=observed_at)
         finally:
             self._loose_task = None
             self._nudge(None)

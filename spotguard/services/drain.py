@@ -14,6 +14,7 @@ import structlog
 
 from spotguard.core.interruption import Interruption, InterruptionState
 from spotguard.core.interruption_document import interruption_document
+from spotguard.core.rehearsal import SHUTDOWN
 from spotguard.core.status import InterruptionStatus
 from spotguard.core.verdict import is_safe, why_unsafe
 from spotguard.ports.announcements import Announcements
@@ -63,6 +64,10 @@ class Drain:
         self._record = record
         self.view: Published[DrainView] = Published(DrainView())
         self._group: asyncio.TaskGroup | None = None
+        self._mine: Urgency | None = None
+        """What was published for the interruption that stands."""
+        self._before = Urgency()
+        """What stood then."""
         self._errands: set[asyncio.Task[None]] = set()
 
     async def errands_done(self) -> None:
@@ -95,7 +100,7 @@ class Drain:
             await self._wait(course)
         if course.interruption.drill and course.verdict is None:
             now = self._monitor.state.value.current
-            self._rehearsal.end(course, self._replication.value, taken_over=now.kind.value if now else "its time was over")
+            self._rehearsal.end(course, self._replication.value, taken_over=now.kind.value if now else SHUTDOWN)
         await self._stand_down(course)
 
     async def _let_the_verdict_stand(self, course: Course) -> None:
@@ -132,16 +137,19 @@ class Drain:
     def _hurry(self, course: Course) -> None:
         self._lift_cap(True)
         since = course.counts_from if course.counts_from is not None else course.began
-        drill = course.interruption.drill
-        self._urgency.publish(
-            Urgency(
-                reason="save" if drill else "interruption",
-                deadline=course.interruption.deadline,
-                flush_loose=True,
-                keep_all=drill,  # a rehearsal costs the live run no checkpoint
-                full_scans_after=since,
-            )
+        drill, found = course.interruption.drill, self._urgency.value
+        if found != self._mine:
+            if drill and self._mine is not None:
+                return  # the daemon is being stopped meanwhile: that goes on
+            self._before = found
+        self._mine = Urgency(
+            reason="save" if drill else "interruption",
+            deadline=course.interruption.deadline,
+            flush_loose=True,
+            keep_all=drill,  # a rehearsal costs the live run no checkpoint
+            full_scans_after=since,
         )
+        self._urgency.publish(self._mine)
 
     async def _take_in_change(self, course: Course, current: Interruption) -> None:
         asks_anew = current.signals_trainer and not course.interruption.signals_trainer
@@ -217,10 +225,12 @@ class Drain:
         """The notice was withdrawn, the machine outlived it, or the drill is over: back to work."""
         log.info("drain.stood_down", kind=course.interruption.kind.value, verdict=course.verdict)
         self._signals.forget()
-        self._lift_cap(False)
+        if self._urgency.value == self._mine:  # else somebody else is in a hurry since: the daemon is being stopped
+            self._urgency.publish(self._before)
+            self._lift_cap(self._before.flush_loose)
+        self._mine, self._before = None, Urgency()
         if not course.interruption.drill:
             await self._announcements.withdraw_notice()
-        self._urgency.publish(Urgency())
         self.view.publish(DrainView())
 
     def _publish(self, course: Course) -> None:

@@ -45,7 +45,7 @@ class ReplicationView:
     does_not_fit: tuple[GivenUpName, ...] = ()
     loose_pending: int = 0
     loose_flushed_at: float = float("-inf")
-    """Monotonic: when the last pass began after which no loose file was due."""
+    """Monotonic: all loose files that had changed by then are sent."""
     backlog_bytes: int = 0
     committed_any: bool = False
     recognised: bool = False

@@ -158,7 +158,7 @@ class Replicator:
         self._recognise(group)
         await self._assess_all()
         await self._rewrites.give_space_back(self._ledger)
-        self._dispatcher.dispatch(inventory, self._schedule.take_closed())
+        self._dispatcher.dispatch(inventory, self._schedule.take_closed(), observed_at=self._fully_observed_at)
         self._publish(began, inventory)
 
     def _recognise(self, group: asyncio.TaskGroup) -> None:

@@ -73,6 +73,7 @@ class Ending:
         if guard.claim.state.value.phase is ClaimPhase.FENCED:
             return End.FENCED
         self._report.stopping = True
+        guard.monitor.end_drill()  # nobody dies for a rehearsal, nor lives longer
         self._began = guard.ports.clock.monotonic()
         done = False
         while how is not None and not done:

@@ -14,6 +14,7 @@ from spotguard.ports.daemon_control import DrillRefused
 from spotguard.ports.trainer import TrainerProcess
 from spotguard.services.drain_course import DrainView
 from spotguard.supervisor.control import Control
+from spotguard.supervisor.life import End
 from tests.support.machine import save_hf
 from tests.support.memory_store import Link
 from tests.support.virtual_time import run_virtual
@@ -272,5 +273,27 @@ def test_the_cap_is_lifted_for_the_drill_and_what_the_link_showed_is_known_after
             await asyncio.sleep(20)
             assert stage.machine.guard.throughput.of_the_link is not None
             assert stage.machine.link.cap == 0.5 * MB
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("after_verdict", [False, True])
+def test_a_daemon_that_is_stopped_during_a_drill_flushes_and_ends_as_ever(after_verdict: bool) -> None:
+    async def story() -> None:
+        stage = Stage(checkpoint_signal="SIGUSR2", bytes_per_second=1e9)
+        stage.trainer.start()
+        if after_verdict:
+            saves_and_goes_on(stage, 200, seconds=1)
+        async with stage.machine.on() as daemon:
+            await stage.committed(100)
+            await control(stage).drill(100)
+            await (control(stage).drill_report(60) if after_verdict else asyncio.sleep(3))
+            await asyncio.sleep(0.01)  # or else a scan of this very moment has been
+            stage.machine.disk.write("events.out", b"loose")
+            began = stage.clock.monotonic()
+            stage.machine.life.stop()
+            assert await asyncio.wait_for(daemon, 200) is End.DONE
+            assert stage.clock.monotonic() - began < 20
+            assert "run1/events.out" in stage.bucket.objects
 
     run_virtual(story())

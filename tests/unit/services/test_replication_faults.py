@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
+from spotguard.core.checkpoint import Tree
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
 from spotguard.ports.checkpoint_volume import CannotRead, Copying
@@ -412,5 +414,40 @@ def test_weeks_of_checkpoints_leave_little_in_memory() -> None:
             assert len(guard.replicator._writers._seen) <= 60
             assert sum(record.upload is not None for record in guard.ledger) <= 5
             assert world.disk.open_count == 0
+
+    run_virtual(story())
+
+
+class SlowScan(MemoryVolume):
+    """What a scan shows is half a second old when it is there."""
+
+    looking = asyncio.Event()
+
+    async def scan(self, folders: Collection[str] | None = None) -> Tree:
+        tree = await super().scan(folders)
+        self.looking.set()
+        await asyncio.sleep(0.5)
+        return tree
+
+
+def test_a_loose_file_written_while_the_disk_is_looked_at_is_not_left_behind_by_the_end_of_the_daemon() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        bucket = MemoryBucket(clock)
+        disk = SlowScan(clock)
+        disk.looking = asyncio.Event()
+        machine = Machine(bucket, clock=clock, disk=disk, link=Link(10_000))
+        async with machine.on() as daemon:
+            save_hf(machine.disk, 100)
+            await machine.state_of("checkpoint-100", "committed")
+            await asyncio.sleep(20)
+            disk.looking.clear()
+            machine.guard.schedule.want_full()
+            await disk.looking.wait()
+            await asyncio.sleep(0.1)
+            machine.disk.write("events.out", b"l" * 50_000)
+            machine.life.stop()
+            assert await asyncio.wait_for(daemon, 60) is End.DONE
+            assert "run1/events.out" in bucket.objects
 
     run_virtual(story())
