@@ -18,12 +18,19 @@ from spotguard.adapters.content import Content
 _SHARD = re.compile(r"__[0-9]+_[0-9]+\.distcp")
 _SHARD_BYTES = re.compile(rb"__[0-9]+_[0-9]+\.distcp")
 _LONGEST_NAME_BYTES = 64
-_WALK_LIMIT_BYTES = 32 << 20
-_WALK_LIMIT_SECONDS = 10.0
+_WALK_LIMIT_BYTES = 16 << 20
+_WALK_LIMIT_SECONDS = 5.0
 _CHUNK_BYTES = 4 << 20
 _STOP = b"."
 _CHECK_EVERY = 10_000
 _PATH, _OFFSET, _LENGTH = "relative_path", "offset", "length"
+_KEYS = frozenset({_PATH, _OFFSET, _LENGTH})
+_SUFFIX = ".distcp"
+_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
+_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_ATOMS = frozenset(
+    {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
+)
 
 
 class CutOff(Exception):
@@ -33,7 +40,7 @@ class CutOff(Exception):
 def shards_in(content: Content) -> Mapping[str, int]:
     """Shard -> the bytes that it must at least have (0: not told), by name. Raises CutOff, OSError.
 
-    Takes at most some 10 s for the walk; never mapped, as a trainer may cut it off."""
+    Takes at most some 5 s for the walk; never mapped, as a trainer may cut it off."""
     if content.size <= _WALK_LIMIT_BYTES and (found := _walked(content.read(content.size, 0))) is not None:
         return dict(sorted(found.items()))
     if content.read(1, content.size - 1) != _STOP:
@@ -76,25 +83,28 @@ class _Records:
     def see(self, opcode: str, argument: object) -> None:
         if opcode == "MEMOIZE":
             self._memo[len(self._memo)] = self._last
-        elif opcode.endswith("PUT"):
-            self._memo[argument] = self._last
-        elif opcode.endswith("GET"):
+        elif opcode in _GETS:
             self._take(self._memo.get(argument))
-        elif "UNICODE" in opcode or opcode.startswith(("BININT", "LONG")):
+        elif opcode in _ATOMS:
             self._take(argument)
+        elif opcode in _PUTS:
+            self._memo[argument] = self._last
         else:
             self._last = None
 
     def _take(self, atom: object) -> None:
         self._last = atom
-        if isinstance(atom, str) and _SHARD.fullmatch(atom):
-            self.shards.setdefault(atom, 0)
-        if atom in (_PATH, _OFFSET, _LENGTH):
-            self._key = str(atom)
-        elif self._key is not None:
-            self._record[self._key] = atom
-            self._key = None
-            self._close_record()
+        if isinstance(atom, str):
+            if atom.endswith(_SUFFIX) and _SHARD.fullmatch(atom):
+                self.shards.setdefault(atom, 0)
+            if atom in _KEYS:
+                self._key = atom
+                return
+        if self._key is None:
+            return
+        self._record[self._key] = atom
+        self._key = None
+        self._close_record()
 
     def _close_record(self) -> None:
         path, offset, length = (self._record.get(key) for key in (_PATH, _OFFSET, _LENGTH))

@@ -49,7 +49,7 @@ def is_ignored(path: str, *, folder: bool = False) -> bool:
     parts = path.split("/")
     if any(part in _OURS_ANYWHERE or _UNDER_CONSTRUCTION.search(part) for part in (parts if folder else parts[:-1])):
         return True
-    return parts[-1].endswith(_MARKS) or _UNMERGED.search(path) is not None
+    return (not folder and parts[-1].endswith(_MARKS)) or _UNMERGED.search(path) is not None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotguard.core.checkpoint import LocalLink, Tree, Unit
+from spotguard.core.checkpoint import LocalCheckpoint, LocalLink, Tree, Unit
 from spotguard.core.layouts.identify import identify
 from spotguard.core.layouts.registry import LAYOUT_NAMES, LAYOUTS
 from tests.unit.core.layout_world import tree
@@ -239,6 +239,35 @@ NAMES = st.sampled_from(
         "epoch=1.ckpt",
         "ünïcode",
         "events.out.tfevents.1",
+        "last.ckpt",
+        "ckpt.pt",
+        "__0_0.distcp",
+        "__1_0.distcp",
+        ".metadata",
+        "meta.pt",
+        "latest",
+        "global_step5",
+        "mp_rank_00",
+        "mp_rank_00_model_states.pt",
+        "zero_pp_rank_0_mp_rank_00_optim_states.pt",
+        "random_states_0.pkl",
+        "optimizer.bin",
+        "7.orbax-checkpoint-tmp",
+        "7",
+        "_CHECKPOINT_METADATA",
+        "ep1-ba2-rank0.pt",
+        "ep1-ba2-rank1.pt",
+        "iter_0000005",
+        "latest_checkpointed_iteration.txt",
+        "m-step=5.ckpt-unfinished",
+        "m-step=5",
+        "ckpt-5.index",
+        "ckpt-5.data-00000-of-00001",
+        "checkpoint",
+        "latest.weights.h5",
+        "training_metadata.json",
+        "model_5.ubj",
+        "x.sagemaker-uploading",
     ]
 )
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
@@ -263,20 +292,22 @@ def trees(draw: st.DrawFn) -> Tree:
     return Tree(plain.files, plain.folders, links)
 
 
+def owns(checkpoint: LocalCheckpoint, path: str) -> bool:
+    if checkpoint.unit is Unit.DIRECTORY:
+        return path.startswith(f"{checkpoint.name}/")
+    above = f"{checkpoint.stage}/" if checkpoint.stage else ""
+    return any(path == above + file.path for file in checkpoint.files)
+
+
 @given(trees(), st.sampled_from(LAYOUT_NAMES))
 def test_every_file_ends_up_in_exactly_one_place(found: Tree, layout: str) -> None:
     inventory = identify(found, layout)
-    inside = [
-        path
-        for c in inventory.checkpoints.values()
-        for path in found.files
-        if (c.unit is Unit.DIRECTORY and path.startswith(f"{c.name}/")) or path == c.name
-    ]
+    inside = [path for c in inventory.checkpoints.values() for path in found.files if owns(c, path)]
     assert len(inside) == len(set(inside))
     assert not set(inside) & set(inventory.loose)
     for path in found.files:
         ours = path.startswith((".spotguard", "last_sync.json")) or "/.spotguard-tmp/" in f"/{path}"
-        temporary = "tmp-checkpoint-4/" in path
+        temporary = "tmp-checkpoint-4/" in path or ".orbax-checkpoint-tmp/" in path or path.endswith(".sagemaker-uploading")
         if ours or temporary:
             assert path not in inventory.loose
         else:
