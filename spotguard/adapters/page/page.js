@@ -52,7 +52,8 @@ function showHeadline(line) {
 
 function showRisk() {
   const e = status.exposure;
-  const since = e.seconds_since_last_commit;
+  const saved = status.checkpoints.filter((c) => c.state === "committed" && c.saved_at).map((c) => Date.parse(c.saved_at));
+  const since = saved.length ? Math.max(0, (now() - Math.max(...saved)) / 1000) : e.seconds_since_last_commit;
   set("risk", since === null ? "no commit yet" : `${span(since)} of training`);
   const more = [];
   if (e.steps_at_risk_estimate !== null) more.push(`about ${Math.round(e.steps_at_risk_estimate)} steps`);

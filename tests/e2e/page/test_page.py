@@ -105,7 +105,7 @@ async def test_one_look_tells_whether_the_run_is_safe(looker: Looker, control: F
     for view in ("light", "dark", "phone"):
         seen = quiet["seen"][view]
         assert (seen["level"], seen["word"], seen["title"]) == ("good", "OK", "OK · spotguard")
-        assert seen["risk"] == "12 s of training"
+        assert seen["risk"].startswith("5 min ")  # since the newest committed one was saved
         assert [row[0] for row in seen["checkpoints"]][:2] == ["sft/checkpoint-1200", "sft/checkpoint-1150"]
         assert seen["checkpoints"][-1][0] == EVIL  # shown, not run
         assert seen["images"] == 0
