@@ -48,8 +48,10 @@ async def guard_command(config: Config, parent: MessageLink) -> int:
             end = await life.live()
         view = guard.replicator.view.value
         states = {checkpoint.name: checkpoint.why or checkpoint.state.value for checkpoint in view.checkpoints}
-        left = [[name, states.get(name, "not committed")] for name in (*view.uncommitted, *view.being_written)]
-        parent.send({"left": left[:50], "saved": view.last_commit.name if view.last_commit else None})
+        names = (*view.uncommitted, *view.being_written) if guard.settings.writes else ()
+        left = [[name, states.get(name, "not committed")] for name in names[:50]]
+        saved = view.last_commit.name if view.last_commit else None
+        parent.send({"left": left, "saved": saved, "writes": guard.settings.writes})
         return int(end)
 
 

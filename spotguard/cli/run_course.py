@@ -189,8 +189,7 @@ class RunCourse:
         self._heartbeat.manager.ready()
         self._guard.send({"started": self._command.pid, "again": self._order.again})
 
-    def _straggler_due(self, now: float) -> float:
-        """When to look again whether what the command left behind has ended; until the end is told."""
+    def _straggler_due(self, now: float) -> float:  # when to look again whether what the command left behind has ended
         return inf if self._command_end is None or self._told_end else now + 0.1
 
     def _tell_end(self) -> None:
@@ -212,8 +211,9 @@ class RunCourse:
 
     def _conclude(self, guard: int | None) -> None:
         assert self._command_end is not None
-        left = tuple((str(name), str(why)) for name, why in self._guard_left.get("left", ()))
-        end = RunEnd(self._command_end, self._interrupted, guard, left, self._guard_left.get("saved"))
+        told = self._guard_left
+        left = tuple((str(name), str(why)) for name, why in told.get("left", ()))
+        end = RunEnd(self._command_end, self._interrupted, guard, left, told.get("saved"), bool(told.get("writes", True)))
         for line in end.lines():
             self._say(plain(line))
         self._outcome = int(end.status(strict=self._order.strict))

@@ -25,6 +25,8 @@ class RunEnd:
     """(name, why) of the checkpoints that did not get out."""
     newest: str | None = None
     """The newest one that is committed."""
+    writes: bool = True
+    """False on a node that commits nothing because another one does."""
 
     def lines(self) -> list[str]:
         """What a person must know of it, besides the status."""
@@ -35,6 +37,8 @@ class RunEnd:
             said.append("the guard failed again and again: what is saved is what `spotguard list` shows")
         elif self.guard != 0 and not self.left:
             said.append("loose files were left unsaved")
+        elif not self.writes:
+            said.append("this node commits nothing: node.rank 0 does")
         elif self.interrupted and self.guard == 0:
             saved = f"the newest checkpoint is {self.newest}" if self.newest else "no checkpoint was ever committed"
             said.append(f"interrupted; {saved}: start again to go on")

@@ -157,7 +157,7 @@ class Ending:
             if guard.claim.state.value.phase is ClaimPhase.FENCED:
                 log.error("daemon.fenced", left_unsaved=[*view.uncommitted, *view.being_written])
                 return End.FENCED
-        left = [*view.uncommitted, *view.being_written]
+        left = [*view.uncommitted, *view.being_written] if guard.settings.writes else []
         if done and not left:
             log.info("daemon.stopped", left_unsaved=[])
             return End.DONE

@@ -8,6 +8,7 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -168,3 +169,36 @@ def test_the_command_inherits_what_it_would_have_without_us(machine: RunMachine)
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50, check=False, env=environment)
     descriptors, variables, ignored = json.loads(done.stdout.splitlines()[1])
     assert (descriptors, variables, sorted(ignored)) == ([0, 1, 2], [], ["SIGPIPE", "SIGXFSZ"])  # the last two are Python's own
+
+
+def test_a_service_manager_hears_that_the_command_runs_and_that_it_stops(machine: RunMachine) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(machine.folder / "notify"))
+        manager.settimeout(30)
+        settings = {"NOTIFY_SOCKET": str(machine.folder / "notify"), "WATCHDOG_USEC": "2000000"}
+        command = machine.words("--", "sh", "-c", "echo started; sleep 60")
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=machine.environment(**settings))
+        try:
+            heard = [manager.recv(100)]
+            while heard[-1] != b"READY=1":
+                heard.append(manager.recv(100))
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(2)][1] == b"started\n"
+            process.terminate()
+            while heard[-1] != b"STOPPING=1":
+                heard.append(manager.recv(100))
+            assert process.wait(30) == 75
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+    assert b"WATCHDOG=1" in heard
+    assert b"EXTEND_TIMEOUT_USEC=30000000" in heard
+
+
+def test_a_further_node_trains_and_commits_nothing(machine: RunMachine) -> None:
+    run = machine.train("--steps", "2", run=("--strict",), node__rank=1, node__count=2)
+    assert run.wait() == 0, run.err
+    assert run.told("saved") == [2]
+    assert machine.listing() == []
+    assert "this node commits nothing: node.rank 0 does" in run.err
