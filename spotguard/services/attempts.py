@@ -30,6 +30,8 @@ from spotguard.services.store_health import StoreHealth
 log = structlog.get_logger()
 
 _RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+_LONGEST_RETRY_IN_A_HURRY_SECONDS = 2.0
+"""Under a deadline: credentials that are renewed and links that come back are to be noticed at once."""
 _UNREADABLE_RETRY_SECONDS = 10.0
 _UNEXPECTED_RETRY_SECONDS = 10.0
 
@@ -47,6 +49,7 @@ class Attempts:
         clock: Clock,
         nudge: Callable[[str | None], None],
         rank: Callable[[str], tuple[int]],
+        in_a_hurry: Callable[[], bool] = lambda: False,
     ) -> None:
         self._tools = tools
         self._carrier = carrier
@@ -57,6 +60,7 @@ class Attempts:
         self._clock = clock
         self._nudge = nudge
         self._rank = rank
+        self._in_a_hurry = in_a_hurry
         self._loose_failures = 0
         self.loose_retry_at = 0.0
         """Monotonic; the loose files are not tried before."""
@@ -86,7 +90,7 @@ class Attempts:
             record.retry_at = self._clock.monotonic() + 1.0
         except StoreError as error:
             self._health.failed(error)
-            record.retry_at = self._clock.monotonic() + (0.1 if isinstance(error, UploadMissing) else _retry_after(record.failures))
+            record.retry_at = self._clock.monotonic() + (0.1 if isinstance(error, UploadMissing) else self._retry_after(record.failures))
             record.failures += 1
         except Exception as error:  # a bug met by one checkpoint must not take the others, or a drain, down with it
             log.exception("upload.crashed", name=record.name, error=f"{type(error).__name__}: {error}")
@@ -103,7 +107,7 @@ class Attempts:
             record.early_retry_at = self._clock.monotonic() + 1.0  # early is a favour: the whole checkpoint meets it again
         except StoreError as error:
             self._health.failed(error)
-            record.early_retry_at = self._clock.monotonic() + _retry_after(record.failures)
+            record.early_retry_at = self._clock.monotonic() + self._retry_after(record.failures)
             record.failures += 1
         except Exception as error:  # early is a favour
             log.exception("upload.crashed", name=record.name, error=f"{type(error).__name__}: {error}")
@@ -122,11 +126,19 @@ class Attempts:
             self._health.answered()
         except StoreError as error:
             self._health.failed(error)
-            self.loose_retry_at = self._clock.monotonic() + _retry_after(self._loose_failures)
+            self.loose_retry_at = self._clock.monotonic() + self._retry_after(self._loose_failures)
             self._loose_failures += 1
         except Exception as error:  # a loose file is never worth a checkpoint
             log.exception("loose.crashed", error=f"{type(error).__name__}: {error}")
             self.loose_retry_at = self._clock.monotonic() + _UNEXPECTED_RETRY_SECONDS
+
+    def begin_to_hurry(self) -> None:
+        """Nothing that failed before the deadline was known is waited for any longer."""
+        self._loose_failures, self.loose_retry_at = 0, 0.0
+
+    def _retry_after(self, failures: int) -> float:
+        seconds = _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]
+        return min(seconds, _LONGEST_RETRY_IN_A_HURRY_SECONDS) if self._in_a_hurry() else seconds
 
     async def discard(self, record: Record) -> None:
         """Stop what is still being sent of it, close its files and throw its unfinished multipart uploads away."""
@@ -185,7 +197,3 @@ class Attempts:
                 record.upload = None
             record.task = None
             self._nudge(record.name)
-
-
-def _retry_after(failures: int) -> float:
-    return _RETRY_SECONDS[min(failures, len(_RETRY_SECONDS) - 1)]

@@ -33,7 +33,7 @@ from spotguard.core.manifest import Host
 from spotguard.core.problem import ProblemCode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.clock import Clock
-from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, ObjectStore, StoreError, StoreUnavailable
+from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, ObjectStore, StoreError
 from spotguard.services.earlier_claims import EarlierClaims, list_claims
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
@@ -44,7 +44,8 @@ log = structlog.get_logger()
 LOOK_SECONDS = 2.0
 """How often a newcomer looks whether it may begin."""
 _CONTENDED_SECONDS = 0.2
-_SLOWEST_RETRY_SECONDS = 30.0
+_SLOWEST_RETRY_SECONDS = 10.0
+"""A drain that begins meanwhile waits for it: nothing may be written before."""
 _RELEASE_ATTEMPTS = 4
 
 
@@ -90,8 +91,7 @@ class RunClaim:
             except StoreError as error:
                 failures += 1
                 self._health.failed(error)
-                patient = not isinstance(error, StoreUnavailable)
-                await asyncio.sleep(_SLOWEST_RETRY_SECONDS if patient else min(2.0 ** min(failures - 1, 8), _SLOWEST_RETRY_SECONDS))
+                await asyncio.sleep(min(2.0 ** min(failures - 1, 8), _SLOWEST_RETRY_SECONDS))
             else:
                 failures = 0
                 self._health.answered()

@@ -7,8 +7,9 @@ janitor takes nothing that is younger than 7 days or named by a manifest. So wha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from spotguard.core.checkpoint import CompleteBy, LocalCheckpoint, Unit
@@ -119,11 +120,10 @@ async def create_manifest(store: ObjectStore, keys: RunKeys, manifest: Manifest)
     return key
 
 
-def whole_seconds(nanoseconds: int, offset_seconds: float) -> datetime:
-    """A file time as `saved_at`: in S3's clock, cut to whole seconds. An offset within the `Date` header's own error is none."""
+def whole_seconds(nanoseconds: int, offset_seconds: float, *, now: float) -> datetime:
+    """A file time as `saved_at`: in S3's clock, cut to whole seconds. An offset within the `Date` header's own error is none.
+
+    `now` is the local wall clock: nothing was saved later than that, whatever a file says (a clock that was set, a copied time). A
+    checkpoint from the future would be the newest until then, and hide every one that comes after it."""
     offset = offset_seconds if abs(offset_seconds) >= 2 else 0.0
-    return datetime.fromtimestamp(nanoseconds // 1_000_000_000 + round(offset), UTC)
-
-
-def with_saved_at(capture: Capture, saved_at: datetime) -> Capture:
-    return replace(capture, saved_at=saved_at)
+    return datetime.fromtimestamp(min(nanoseconds // 1_000_000_000, math.ceil(now)) + round(offset), UTC)

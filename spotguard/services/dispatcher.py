@@ -71,8 +71,18 @@ class Dispatcher:
         self._clock = clock
         self._nudge = nudge
         self._attempts = Attempts(
-            tools, carrier, committed, loose, health=health, problems=problems, clock=clock, nudge=nudge, rank=self._rank
+            tools,
+            carrier,
+            committed,
+            loose,
+            health=health,
+            problems=problems,
+            clock=clock,
+            nudge=nudge,
+            rank=self._rank,
+            in_a_hurry=lambda: urgency.value.draining,
         )
+        self._hurries = False
         self._group: asyncio.TaskGroup | None = None
         self._ranks: dict[str, int] = {}
         self._does_not_fit: tuple[GivenUpName, ...] = ()
@@ -90,6 +100,7 @@ class Dispatcher:
 
     def dispatch(self, inventory: Inventory, closed: set[str], *, observed_at: float) -> None:
         """Bring what is being sent into line with what is known now. `observed_at` (monotonic): when the last full scan began."""
+        self._begin_or_end_to_hurry()
         decided = self._decide()
         self._ranks = {name: rank for rank, name in enumerate(decided.send)}
         self._does_not_fit = decided.does_not_fit
@@ -104,6 +115,14 @@ class Dispatcher:
         self._start_whole(decided.send)
         self._start_early(closed)
         self._start_loose(inventory, observed_at)
+
+    def _begin_or_end_to_hurry(self) -> None:
+        """What failed before a deadline was known is tried at once: it may have been mended, and there is no time to wait and see."""
+        if self._urgency.value.draining and not self._hurries:
+            for record in self._ledger:
+                record.retry_at, record.early_retry_at, record.failures = 0.0, 0.0, 0
+            self._attempts.begin_to_hurry()
+        self._hurries = self._urgency.value.draining
 
     async def halt(self) -> None:
         """Start nothing any more and stop what is being sent. On return nothing of ours is under way to the bucket."""

@@ -67,8 +67,10 @@ class Examination:
         paths = (*(file.path for file in manifest.files), *(link.path for link in manifest.links))
         self.predecessors.add(manifest.name, manifest.layout, saved_ns, paths)
 
-    async def capture(self, local: LocalCheckpoint, whole: Whole, *, others: Iterable[LocalCheckpoint], offset_seconds: float) -> Capture:
-        """The checkpoint as it is now, with its companions as they are now."""
+    async def capture(
+        self, local: LocalCheckpoint, whole: Whole, *, others: Iterable[LocalCheckpoint], offset_seconds: float, now: float
+    ) -> Capture:
+        """The checkpoint as it is now, with its companions as they are now. `now` is the local wall clock, seconds since the epoch."""
         companions = await self._companions(local, tuple(others))
         self.predecessors.add(local.name, local.layout, local.saved_ns, paths_of(local))
         return Capture(
@@ -76,7 +78,7 @@ class Examination:
             complete_by=whole.by,
             companions=companions,
             training_state=training_state_of(companions, local.stage),
-            saved_at=whole_seconds(local.saved_ns, offset_seconds),
+            saved_at=whole_seconds(local.saved_ns, offset_seconds, now=now),
         )
 
     async def _companions(self, local: LocalCheckpoint, others: tuple[LocalCheckpoint, ...]) -> tuple[Companion, ...]:

@@ -84,7 +84,7 @@ class LocalLook:
         for found in sorted(inventory.checkpoints.values(), key=lambda local: local.saved_ns):
             local = replace(found, layout=_known_layout(found, committed))
             last = committed.get(local.name)
-            saved_at = int(whole_seconds(local.saved_ns, offset_seconds).timestamp())
+            saved_at = int(whole_seconds(local.saved_ns, offset_seconds, now=self._clock.wall().timestamp()).timestamp())
             orders[local.name] = Order(saved_at, -1 if local.step is None else local.step, generations.get(local.name, 0) + 1)
             verdict = await self._judge(examination, local, last)
             if verdict is Likeness.SAME and last is not None:

@@ -222,8 +222,8 @@ class Replicator:
 
     async def _capture(self, record: Record, local: LocalCheckpoint, whole: Whole) -> None:
         others = self._ledger.locals_()
-        offset = self._clock_offset()
-        capture = await self._examination.capture(local, whole, others=others, offset_seconds=offset)
+        offset, now = self._clock_offset(), self._clock.wall().timestamp()
+        capture = await self._examination.capture(local, whole, others=others, offset_seconds=offset, now=now)
         record.capture = capture
         record.declared = False  # it was said of this content, not of what may be written over it later
         log.info("checkpoint.completed", name=record.name, by=whole.by.value, files=len(local.files), size_bytes=local.total_bytes)

@@ -209,6 +209,23 @@ def test_what_retention_took_out_of_the_bucket_is_not_sent_again_after_a_restart
     run_virtual(story())
 
 
+def test_a_file_from_the_future_does_not_make_its_checkpoint_the_newest_for_ever() -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        bucket = MemoryBucket(clock)
+        machine = Machine(bucket, clock=clock)
+        async with machine.on():
+            name = save_hf(machine.disk, 100)
+            in_ten_years = int((clock.wall().timestamp() + 10 * 365 * 86400) * 1e9)
+            machine.disk.write(f"{name}/config.json", b"{}", mtime_ns=in_ten_years)
+            await machine.state_of(name, "committed", within=120)
+            await asyncio.sleep(10)
+            await _committed(machine, 200)
+            assert machine.guard.committed.newest().name == "checkpoint-200"
+
+    run_virtual(story())
+
+
 def test_what_was_deleted_before_it_could_be_sent_has_vanished() -> None:
     async def story() -> None:
         clock = VirtualClock()

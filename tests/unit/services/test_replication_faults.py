@@ -123,6 +123,30 @@ def test_what_is_held_is_sent_when_the_store_comes_back_although_the_trainer_del
     run_virtual(story())
 
 
+def test_under_a_deadline_a_store_that_is_mended_is_noticed_at_once() -> None:
+    """After an hour of denials the next try would come in half a minute; a notice leaves no time for that."""
+
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            await world.committed(100)
+            world.faults.denied = True
+            name = world.save(200)
+            await asyncio.sleep(3600)
+            world.imds.give(NoticeKind.TERMINATE, seconds=60)
+            async with asyncio.timeout(10):
+                await world.machine.guard.drain.view.until(lambda view: view.state is DaemonState.DRAINING)
+            fired = world.faults.fired[Fault.DENIED]
+            await asyncio.sleep(20)
+            assert world.faults.fired[Fault.DENIED] > fired
+            world.faults.denied = False
+            mended = world.clock.monotonic()
+            await world.machine.state_of(name, "committed")
+            assert world.clock.monotonic() - mended < 3
+
+    run_virtual(story())
+
+
 def test_an_unfinished_folder_that_goes_while_it_is_sent_early_leaves_nothing_behind() -> None:
     async def story() -> None:
         world = World(link=Link(1_000_000))
