@@ -7,6 +7,7 @@ raises; the store is asked again, and `state` tells how far it has come.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -33,7 +34,7 @@ from spotguard.core.manifest import Host
 from spotguard.core.problem import ProblemCode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.clock import Clock
-from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, ObjectStore, StoreError
+from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, ObjectStore, StoreError, StoreUnavailable
 from spotguard.services.earlier_claims import EarlierClaims, list_claims
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
@@ -44,8 +45,10 @@ log = structlog.get_logger()
 LOOK_SECONDS = 2.0
 """How often a newcomer looks whether it may begin."""
 _CONTENDED_SECONDS = 0.2
-_SLOWEST_RETRY_SECONDS = 10.0
-"""A drain that begins meanwhile waits for it: nothing may be written before."""
+_SLOWEST_RETRY_SECONDS = 30.0
+_RETRY_IN_A_HURRY_SECONDS = 2.0
+_OWN_EVERY_CHECKS = 4
+"""Whether our own claim is still there is asked once a minute."""
 _RELEASE_ATTEMPTS = 4
 
 
@@ -63,7 +66,14 @@ class RunClaim:
         *,
         pid: int,
         version: str,
+        in_a_hurry: Callable[[], bool] = lambda: False,
+        on_vanished: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_vanished` is called when somebody has deleted our claim, and so perhaps more."""
+        self._in_a_hurry = in_a_hurry
+        self._on_vanished = on_vanished
+        self._checks = 0
+        self._body = b""
         self._store = store
         self._keys = keys
         self._clock = clock
@@ -91,7 +101,8 @@ class RunClaim:
             except StoreError as error:
                 failures += 1
                 self._health.failed(error)
-                await asyncio.sleep(min(2.0 ** min(failures - 1, 8), _SLOWEST_RETRY_SECONDS))
+                patient = not isinstance(error, StoreUnavailable)
+                await self._rest(_SLOWEST_RETRY_SECONDS if patient else min(2.0 ** min(failures - 1, 8), _SLOWEST_RETRY_SECONDS))
             else:
                 failures = 0
                 self._health.answered()
@@ -112,7 +123,10 @@ class RunClaim:
         if state.phase is not ClaimPhase.HELD or state.number is None:
             return state.phase is ClaimPhase.HELD
         successor = state.number + 1
+        self._checks += 1
         try:
+            if self._checks % _OWN_EVERY_CHECKS == 0:
+                await self._insist_on_own(state.number)
             facts = await self._store.head(self._keys.claim(successor))
         except ObjectMissing:
             self._health.answered()
@@ -126,6 +140,25 @@ class RunClaim:
             self.state.publish(replace(state, phase=ClaimPhase.SUCCEEDED, successor=successor, finish_by=finish_by))
             await self._report_loss(successor)
         return False
+
+    async def _insist_on_own(self, number: int) -> None:
+        """Somebody may have deleted our claim, by hand or with the whole run: the next number would then be ours again for anybody."""
+        try:
+            await self._store.head(self._keys.claim(number))
+        except ObjectMissing:
+            log.warning("claim.vanished", number=number)
+            self._on_vanished()
+            with suppress(ObjectExists, ConcurrentWrite):  # somebody has just claimed it: whoever claims after both of us ends it
+                await self._store.create(self._keys.claim(number), self._body)
+
+    async def _rest(self, seconds: float) -> None:
+        """Less in a hurry, also one that begins meanwhile."""
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0:
+            hurries = self._in_a_hurry()
+            await asyncio.sleep(min(left, _RETRY_IN_A_HURRY_SECONDS))
+            if hurries:
+                return
 
     async def announce_drain(self, deadline: float) -> bool:
         """Tell the successor to wait for our drain; `deadline` is monotonic. Whether it was told; failures are logged."""
@@ -193,6 +226,7 @@ class RunClaim:
         now = from_epoch(self._store_now())
         body = encode_claim(self._tried, nonce=self._nonce, host=self._host, claimed_at=now, pid=self._pid, version=self._version)
         with suppress(ObjectExists, ConcurrentWrite):  # another's, or ours whose answer was lost: reading tells
+            self._body = body
             await self._store.create(self._keys.claim(self._tried), body)
         # Read back in any case: a store that ignores conditions may have let two of us write it.
         if await self._is_ours(self._tried):

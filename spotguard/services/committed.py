@@ -38,11 +38,24 @@ class Committed:
     async def load(self) -> None:
         """List the manifests unless that was done. Raises StoreError."""
         if self._newest is None:
-            parsed = [self._keys.parse_manifest(stored.key) for stored in await self._store.list(self._keys.manifests)]
-            newest: dict[str, ManifestKey] = {}
-            for key in sorted((key for key in parsed if key is not None), key=lambda key: key.generation):
-                newest[key.name] = key
-            self._newest = newest
+            self._newest = await self._listed()
+
+    async def vanished(self) -> frozenset[str]:
+        """Names whose last commit was known and is not in the bucket any more: somebody deleted it. Raises StoreError."""
+        known = dict(self._newest or {})
+        listed = await self._listed()
+        return frozenset(name for name, key in known.items() if name not in listed or listed[name].generation < key.generation)
+
+    def drop(self, manifests: Collection[str]) -> None:
+        """These were given up by ourselves (keys)."""
+        self._newest = self._newest and {name: key for name, key in self._newest.items() if key.key not in manifests}
+
+    async def _listed(self) -> dict[str, ManifestKey]:
+        parsed = [self._keys.parse_manifest(stored.key) for stored in await self._store.list(self._keys.manifests)]
+        newest: dict[str, ManifestKey] = {}
+        for key in sorted((key for key in parsed if key is not None), key=lambda key: key.generation):
+            newest[key.name] = key
+        return newest
 
     def generation(self, name: str) -> int:
         """Of the last commit of this name; 0 when there is none or the bucket has not been listed."""

@@ -56,7 +56,10 @@ class Janitor:
         *,
         may_run: Callable[[], bool],
         in_use: Callable[[], Collection[str]],
+        on_given_up: Callable[[Collection[str]], None] = lambda keys: None,
     ) -> None:
+        """`on_given_up` hears the keys of the manifests that retention deleted."""
+        self._on_given_up = on_given_up
         self._surveyor = ManifestSurveyor(store, keys)
         self._tools = DeletionTools(store, keys, clock, self._surveyor, may_run, in_use)
         self._deletion = Deletion(self._tools)
@@ -102,6 +105,7 @@ class Janitor:
             for manifest in gone:
                 self._released |= survey.names[manifest.key]
             await self._deletion.delete_manifests([manifest.key for manifest in gone])
+            self._on_given_up([manifest.key for manifest in gone])
         if self._released:
             deleted = await self._deletion.delete_unnamed(self._released, only_old=False)
             self._released.clear()

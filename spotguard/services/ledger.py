@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import structlog
 
@@ -45,6 +45,16 @@ class Ledger:
         for name in [name for name in self._records if name not in found]:
             self._take_in_absence(self._records[name])
         self._forget_the_oldest_gone()
+
+    def forget_commits(self, names: Collection[str]) -> None:
+        """What was committed under these names is in the bucket no more; of a name that is not on disk either, nothing is left."""
+        for name in names:
+            record = self._records.get(name)
+            if record is None:
+                continue
+            record.committed, record.likeness, record.recognised = None, None, False
+            if record.local is None and record.task is None and not record.is_secured:
+                self._dropped.append(self._records.pop(name))
 
     def take_dropped(self) -> list[Record]:
         """Records whose upload is of no use any more, since the last call: their files and open uploads want to be let go."""

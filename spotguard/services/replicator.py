@@ -7,7 +7,7 @@ events, restarts and store errors all end here: there is no second way to recove
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -118,8 +118,11 @@ class Replicator:
         record.declared = True
         self._schedule.hint(name)
 
-    def recognise_anew(self) -> None:
-        """Somebody else may have written the run until now: what was read of the bucket is read again before anything is written."""
+    def recognise_anew(self, vanished: Collection[str] = ()) -> None:
+        """Somebody else may have written the run: what was read of the bucket is read again before anything is written.
+
+        `vanished`: names whose commits are known to be gone."""
+        self._ledger.forget_commits(vanished)
         self._committed.forget()
         if self._recognising is not None:
             self._recognising.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,6 +43,7 @@ from spotguard.services.loose_files import LooseFiles
 from spotguard.services.part_copies import PartCopies
 from spotguard.services.part_engine import PartEngine
 from spotguard.services.part_slots import PartSlots
+from spotguard.services.presence import Presence
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
@@ -120,8 +122,18 @@ class Guard:
         self.committed = Committed(ports.store, keys)
         self.schedule = ScanSchedule(rescan_seconds=settings.rescan_seconds)
         self.hooks = Hooks(ports.announcements)
+        self.presence = Presence(self.committed, on_vanished=self._recognise_anew)
         self.claim = RunClaim(
-            ports.store, keys, clock, settings.host, self.problems, self.health, pid=settings.pid, version=settings.version
+            ports.store,
+            keys,
+            clock,
+            settings.host,
+            self.problems,
+            self.health,
+            pid=settings.pid,
+            version=settings.version,
+            in_a_hurry=lambda: self.urgency.value.draining,
+            on_vanished=self.presence.doubt,
         )
         self.monitor = InterruptionMonitor(ports.metadata, clock, self.problems, settings.policy, poll_seconds=settings.poll_seconds)
         self.trainer_watch = TrainerWatch(ports.trainer, self.problems, clock)
@@ -134,6 +146,7 @@ class Guard:
             settings.retention,
             may_run=lambda: self.may_write() and not self.urgency.value.draining,
             in_use=self.in_use,
+            on_given_up=self.committed.drop,
         )
         self.replicator = self._build_replicator()
         self.prospects = Prospects(
@@ -187,6 +200,9 @@ class Guard:
         cap = None if lifted else self.settings.bytes_per_second
         self.ports.transfer.limit_rate(cap)
         self.throughput.limited(cap)
+
+    def _recognise_anew(self, vanished: Collection[str]) -> None:
+        self.replicator.recognise_anew(vanished)
 
     def clock_offset(self) -> float:
         return self.ports.store.clock_offset() or 0.0

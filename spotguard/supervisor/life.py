@@ -105,6 +105,7 @@ class Life:
             await scopes.enter_async_context(running(_guarded(guard.janitor.run, "janitor"), "janitor"))
             await scopes.enter_async_context(running(_guarded(guard.vigil.run, "vigil"), "vigil"))
             await scopes.enter_async_context(running(_guarded(guard.folder_watch.run, "folder watch"), "folder watch"))
+            await scopes.enter_async_context(running(_guarded(guard.presence.run, "presence"), "presence"))
             await scopes.enter_async_context(running(guard.replicator.run, "replicator"))
             await scopes.enter_async_context(running(_guarded(guard.advice.run, "advice"), "advice"))
             await scopes.enter_async_context(running(guard.drain.run, "drain"))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from spotguard.core.checkpoint import Tree
+from spotguard.core.claim import ClaimPhase
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
 from spotguard.ports.checkpoint_volume import CannotRead, Copying
@@ -143,6 +144,33 @@ def test_under_a_deadline_a_store_that_is_mended_is_noticed_at_once() -> None:
             mended = world.clock.monotonic()
             await world.machine.state_of(name, "committed")
             assert world.clock.monotonic() - mended < 3
+
+    run_virtual(story())
+
+
+@pytest.mark.parametrize("what", ["run1/", "run1/.spotguard/manifests/"])
+def test_a_run_that_is_deleted_under_the_daemon_is_sent_again_and_never_called_saved(what: str) -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            for step in (100, 200):
+                await world.committed(step)
+            world.disk.delete("checkpoint-100")
+            await asyncio.sleep(60)
+            for key in [key for key in world.bucket.objects if key.startswith(what)]:
+                world.bucket.remove(key)
+            await asyncio.sleep(400)
+            assert world.machine.states() == {"checkpoint-200": "committed"}
+            (manifest,) = world.machine.manifests().values()
+            for file in manifest["files"]:
+                assert world.bucket.objects[KEYS.absolute(file["key"])].body == world.disk.content(f"checkpoint-200/{file['path']}")
+            assert KEYS.claim(1) in world.bucket.objects
+            newcomer = Machine(world.bucket, clock=world.clock, name="i-2")
+            async with newcomer.on():
+                async with asyncio.timeout(60):
+                    await newcomer.guard.claim.state.until(lambda state: state.phase is ClaimPhase.HELD)
+                assert newcomer.guard.claim.state.value.number == 2
+                assert world.machine.guard.claim.state.value.phase is ClaimPhase.FENCED
 
     run_virtual(story())
 
