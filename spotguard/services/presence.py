@@ -19,9 +19,10 @@ EVERY_SECONDS = 300.0
 
 
 class Presence:
-    def __init__(self, committed: Committed, *, on_vanished: Callable[[Collection[str]], None]) -> None:
+    def __init__(self, committed: Committed) -> None:
         self._committed = committed
-        self._on_vanished = on_vanished
+        self.on_vanished: Callable[[Collection[str]], None] = lambda names: None
+        """Hears the names whose commits are gone."""
         self._doubt = asyncio.Event()
 
     def doubt(self) -> None:
@@ -44,4 +45,4 @@ class Presence:
                 continue
             if gone:
                 log.error("commits.vanished", names=sorted(gone), cost="what is still on disk is sent again")
-                self._on_vanished(gone)
+                self.on_vanished(gone)

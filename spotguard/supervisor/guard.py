@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,7 +121,7 @@ class Guard:
         self.committed = Committed(ports.store, keys)
         self.schedule = ScanSchedule(rescan_seconds=settings.rescan_seconds)
         self.hooks = Hooks(ports.announcements)
-        self.presence = Presence(self.committed, on_vanished=self._recognise_anew)
+        self.presence = Presence(self.committed)
         self.claim = RunClaim(
             ports.store,
             keys,
@@ -149,6 +148,7 @@ class Guard:
             on_given_up=self.committed.drop,
         )
         self.replicator = self._build_replicator()
+        self.presence.on_vanished = self.replicator.recognise_anew
         self.prospects = Prospects(
             self.replicator.view, self.throughput, self.trainer_watch, clock, margin_seconds=settings.policy.margin_seconds
         )
@@ -200,9 +200,6 @@ class Guard:
         cap = None if lifted else self.settings.bytes_per_second
         self.ports.transfer.limit_rate(cap)
         self.throughput.limited(cap)
-
-    def _recognise_anew(self, vanished: Collection[str]) -> None:
-        self.replicator.recognise_anew(vanished)
 
     def clock_offset(self) -> float:
         return self.ports.store.clock_offset() or 0.0

@@ -284,11 +284,11 @@ def test_how_long_a_save_takes_is_seen_also_where_one_file_is_all_of_it() -> Non
         async with machine.on():
             for step in (1, 2):  # the second is written over the first
                 for size in range(1, 21):
-                    machine.disk.write("last.ckpt", torch_zip(bytes([step]) * size * 1000))
-                    machine.guard.schedule.hint("last.ckpt")
+                    machine.disk.write("pytorch.bin", bytes([step]) * size * 1000)
+                    machine.guard.schedule.hint("pytorch.bin")
                     await asyncio.sleep(1)
                 await asyncio.sleep(120)
-                assert machine.states() == {"last.ckpt": "committed"}
+                assert machine.states() == {"pytorch.bin": "committed"}
                 assert machine.report.status().exposure.save_seconds_estimate == pytest.approx(19, abs=1)
 
     run_virtual(story())
