@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.contract.object_store.conftest import ceph_endpoint, localstack_endpoint, moto_endpoint  # noqa: F401 - fixtures
 from tests.e2e.world import committed_in, s3_client, state_of, wait_until, write_checkpoint
 from tests.support.counted_link import CountedLink
 from tests.support.daemon_process import CommandMachine
 from tests.support.machine import safetensors
-from tests.support.servers import Endpoint, moto
+from tests.support.servers import Endpoint
 
 MIB = 1 << 20
 PART = 5 * MIB
@@ -21,10 +21,25 @@ SIZE = 30 * MIB
 SETTINGS = {"upload.part_size_mib": 5, "upload.concurrency": 2}
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[Endpoint]:
-    with moto.running() as running:
-        yield running
+@pytest.fixture(
+    params=[
+        "moto_endpoint",
+        pytest.param("ceph_endpoint", marks=pytest.mark.needs_ceph),
+        pytest.param("localstack_endpoint", marks=pytest.mark.needs_localstack),
+    ]
+)
+def endpoint(request: pytest.FixtureRequest) -> Endpoint:
+    """moto and Ceph list no checksums of parts, so there it is their MD5s that prove them."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Endpoint)
+    return found
+
+
+class Machine(CommandMachine):
+    """With credentials that the endpoint takes."""
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | Endpoint("").environment()
 
 
 @pytest.mark.slow
@@ -33,7 +48,7 @@ def test_the_next_daemon_sends_only_the_missing_parts_and_leaves_no_open_upload(
     client.create_bucket(Bucket="resumed")
     with (
         CountedLink(endpoint.url, bytes_per_second=15e6) as link,
-        CommandMachine(tmp_path, url="s3://resumed/run1", endpoint_url=link.url, settings=SETTINGS) as machine,
+        Machine(tmp_path, url="s3://resumed/run1", endpoint_url=link.url, settings=SETTINGS) as machine,
     ):
         daemon = machine.daemon()
         written = write_checkpoint(machine.output, 100, SIZE, random.Random(0))
@@ -64,7 +79,7 @@ def test_of_a_checkpoint_that_is_95_percent_files_of_the_one_before_at_most_6_pe
     frozen = safetensors(rng.randbytes(19 * MIB))
     with (
         CountedLink(endpoint.url) as link,
-        CommandMachine(tmp_path, url="s3://reused/run1", endpoint_url=link.url, settings=SETTINGS) as machine,
+        Machine(tmp_path, url="s3://reused/run1", endpoint_url=link.url, settings=SETTINGS) as machine,
     ):
         daemon = machine.daemon()
         written = {}
