@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from spotguard import __version__
+from spotguard.cli.examples import epilog
 from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import DEBUG_VARIABLE
 from spotguard.cli.reporting import detach_output, report
@@ -45,6 +46,7 @@ class SpotguardGroup(click.Group):
             return None
         command = importlib.import_module(f"spotguard.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
+        command.epilog = epilog(cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,11 +67,18 @@ class SpotguardGroup(click.Group):
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, *_: Any, **extra: Any) -> NoReturn:
         """Run a command line and exit the process with its status. Nothing but SystemExit leaves here."""
+        self._main_shell_completion(extra, prog_name or "spotguard")  # ends the process where a shell asks
         arguments = list(sys.argv[1:] if args is None else args)
         sys.exit(_run(self, arguments, prog_name or "spotguard", extra))
 
 
-@click.group("spotguard", cls=SpotguardGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "spotguard",
+    cls=SpotguardGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=epilog(""),
+)
 @click.version_option(__version__, prog_name="spotguard", message="%(prog)s %(version)s")
 def cli() -> None:
     """Keeps every checkpoint of a training run on EC2 spot instances."""

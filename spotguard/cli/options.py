@@ -84,10 +84,23 @@ def _options(json_help: str) -> list[Callable[[Any], Any]]:
         click.option("-c", "--config", "config_file", metavar="FILE", help="Configuration file."),
         click.option("--dir", "watch_dir", metavar="DIR", help="Watch root (watch.dir)."),
         click.option("--url", "destination_url", metavar="s3://BUCKET/PREFIX", help="Where the run is kept (destination.url)."),
-        click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration; repeatable."),
+        click.option(
+            "--set",
+            "settings",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Any key of the configuration; repeatable.",
+            shell_complete=_complete_key,
+        ),
         click.option("--json", "as_json", is_flag=True, help=json_help),
         click.option("-v", "--verbose", is_flag=True, help="Log everything; show the traceback of an unexpected error."),
     ]
+
+
+def _complete_key(_context: click.Context, _option: click.Parameter, begun: str) -> list[str]:
+    from spotguard.config.keys import KEYS
+
+    return [f"{key}=" for key in KEYS if key.startswith(begun)]
 
 
 def _invoke(given: dict[str, Any], needs: Sequence[str], logs: Literal["quiet", "full"]) -> Invocation:
