@@ -19,6 +19,7 @@ def test_nothing_is_committed_before_it_is_whole(
     framework: Framework, story_of: StoryOf, record_property: Callable[[str, object], None]
 ) -> None:
     story = story_of(framework)
+    assert all(save.pauses for save in story.saves[:2]), "no pause fell into these saves: nothing could be committed too early"
     for commit in story.commits:
         told = f"{commit.manifest.name}, generation {commit.manifest.generation}, {sorted(commit.files)}"
         assert matching_save(commit, story.saves), f"committed, and no save of the framework: {told}"

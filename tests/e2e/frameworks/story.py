@@ -38,6 +38,8 @@ class Save:
     """Path under the watch root -> SHA-256."""
     beside: Mapping[str, str]
     """The same of what was written with it and may be a checkpoint of its own."""
+    pauses: int
+    """How often rank 0 waited in the middle of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def _told(training: TrainingProcess, number: int) -> Save | None:
 
 
 def _save(entry: Mapping[str, Any]) -> Save:
-    return Save(entry["step"], entry["name"], entry["weights"], entry["files"], entry["beside"])
+    return Save(entry["step"], entry["name"], entry["weights"], entry["files"], entry["beside"], entry["pauses"])
 
 
 def _has(bucket: RunBucket, save: Save) -> bool | None:

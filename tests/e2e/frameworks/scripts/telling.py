@@ -40,7 +40,7 @@ class Run:
         self.variant: str = self.options.variant
         pairs = (pair.split(":") for pair in self.options.slow.split(",") if pair)
         self._pauses = {int(number): float(seconds) for number, seconds in pairs}
-        self._saves = 0
+        self._saves = self._paused = 0
         self.output.mkdir(parents=True, exist_ok=True)
         if self._pauses:
             sys.addaudithook(self._pause_before_files)
@@ -60,8 +60,9 @@ class Run:
             paths = [*members] or [str(path.relative_to(self.output)) for path in (self.output / name).rglob("*") if path.is_file()]
             files = {path: _sha256(self.output / path) for path in paths or [name]}
             others = {path: _sha256(self.output / path) for path in beside}
-            self._tell("saved", step=step, name=name, weights=digest(weights), files=files, beside=others)
+            self._tell("saved", step=step, name=name, weights=digest(weights), files=files, beside=others, pauses=self._paused)
             self._wait_in_lockstep()
+        self._paused = 0
 
     def ended(self, step: int, weights: Mapping[str, Any]) -> None:
         self._tell("ended", step=step, weights=digest(weights))
@@ -69,6 +70,7 @@ class Run:
     def pause(self) -> None:
         """Wait in the middle of a save, if this one is slow. Other ranks are slower than rank 0."""
         if (seconds := self._pauses.get(self._saves + 1)) is not None:
+            self._paused += 1
             time.sleep(seconds * (1 + self.rank))
 
     def pause_before(self, owner: Any, function: str) -> None:

@@ -10,6 +10,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import tensorflow as tf
 from telling import Run
+from tensorflow.python.checkpoint import checkpoint_management
 
 
 class Model(tf.Module):
@@ -25,6 +26,7 @@ class Model(tf.Module):
 
 def main() -> None:
     run = Run()
+    run.pause_before(checkpoint_management, "update_checkpoint_state_internal")  # all else is written by C++
     model, step = Model(), tf.Variable(0, dtype=tf.int64)
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(model=model, step=step), str(run.output), max_to_keep=5)
     if run.resume:
