@@ -12,7 +12,7 @@ export SPOTGUARD_CI_ENV ?= $(CI_ENV)
 export SPOTGUARD_HF_PYTHON ?= $(abspath $(SPOTGUARD_CI_ENV))/hf/bin/python
 export SPOTGUARD_JAX_PYTHON ?= $(abspath $(SPOTGUARD_CI_ENV))/jax/bin/python
 
-.PHONY: demo test check test-all test-beside format clean
+.PHONY: demo test check test-all test-beside bench format clean
 
 demo: $(READY)
 	$(VENV)/bin/spotguard demo
@@ -27,6 +27,15 @@ test-beside: $(READY)
 	$(VENV)/bin/pytest -n $(WORKERS) --dist loadfile -m needs_frameworks
 
 test-all: test test-beside
+
+# Needs a C compiler, OpenSSL's headers and 10 GiB of memory; ONLY=upload for one of them, ROUNDS=5 runs of each.
+bench: $(READY) .bench-env/.installed
+	$(VENV)/bin/python -m benchmarks --only "$(ONLY)" --rounds $(or $(ROUNDS),5)
+
+.bench-env/.installed: benchmarks/requirements.txt
+	$(PYTHON) -m venv .bench-env
+	.bench-env/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@touch $@
 
 check: $(READY)
 	$(VENV)/bin/ruff check

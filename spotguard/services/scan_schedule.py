@@ -78,12 +78,14 @@ class ScanSchedule:
         until = min(full_due, next_due if next_due is not None else full_due)
         if draining:
             until = min(until, now + DRAIN_SECONDS)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             async with asyncio.timeout(max(_DEBOUNCE_SECONDS, until - now)):
                 await self._wake.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(_DEBOUNCE_SECONDS if draining else max(_DEBOUNCE_SECONDS, self._gap()))
+        await asyncio.sleep(_DEBOUNCE_SECONDS if draining else max(_DEBOUNCE_SECONDS, self._gap() - (loop.time() - began)))
         self._wake.clear()
 
     def _gap(self) -> float:

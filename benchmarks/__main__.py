@@ -1,0 +1,66 @@
+"""`python -m benchmarks [--only GROUP[,GROUP]] [--rounds N] [--add]`: measure, keep every run in results/, write the table and the plot."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks import datasets, growing, living, report, scale, transfer
+from benchmarks.contenders import UPLOADERS
+from benchmarks.endpoint import HERE, build, make_certificate
+from benchmarks.transfer import Load, Record, Workshop
+
+GROUPS: dict[str, Callable[[Workshop, Record], None]] = {
+    "upload": partial(transfer.upload, load=Load(datasets.mixed, UPLOADERS)),
+    "upload-tls": partial(transfer.upload, load=Load(datasets.mixed, UPLOADERS, tls=True)),
+    "upload-small": partial(transfer.upload, load=Load(datasets.many, ("s5cmd", "rclone"))),
+    "upload-8gib": partial(transfer.upload, load=Load(datasets.large, ("s5cmd",))),
+    "restore": partial(transfer.restore, load=Load(datasets.mixed, UPLOADERS)),
+    "restore-tls": partial(transfer.restore, load=Load(datasets.mixed, UPLOADERS, tls=True)),
+    "restore-small": partial(transfer.restore, load=Load(datasets.many, ("s5cmd", "rclone"))),
+    "idle": living.idle,
+    "commit": living.commit,
+    "notice": living.notice,
+    "unchanged": living.unchanged,
+    "share": living.trainer_share,
+    "growing": growing.growing,
+    "files": scale.files,
+    "checkpoints": scale.checkpoints,
+    "loose": scale.loose,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", default="", help=f"of {', '.join(GROUPS)}; a name stands for those that begin with it, too")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--add", action="store_true", help="add these runs to those that are there")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write the table and the plot anew")
+    options = parser.parse_args()
+    tools = HERE.parent / ".bench-env" / "bin"
+    for name in [] if options.report else _chosen(options.only):
+        with tempfile.TemporaryDirectory(prefix="spotguard-bench-", dir=transfer.scratch_root()) as folder:
+            scratch = Path(folder)
+            shop = Workshop(scratch, tools, build(scratch), make_certificate(scratch), options.rounds)
+            with report.recording(name, add=options.add) as record:
+                GROUPS[name](shop, record=record) if isinstance(GROUPS[name], partial) else GROUPS[name](shop, record)
+    report.write_table()
+    subprocess.run([tools / "python", HERE / "plot.py"], check=True)
+
+
+def _chosen(only: str) -> list[str]:
+    wanted = [word for word in only.split(",") if word]
+    exact = [name for name in GROUPS if name in wanted]
+    chosen = exact or [name for name in GROUPS if not wanted or any(name.startswith(f"{word}-") for word in wanted)]
+    if not chosen:
+        sys.exit(f"there is no benchmark {only}; there are {', '.join(GROUPS)}")
+    return chosen
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Seconds, CPU seconds and resident memory of processes, as the kernel counts them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LIMIT_SECONDS = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One run. Rates are per 10^9 and 10^6 bytes (GB, MB); memory is MiB."""
+
+    size: int
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    said: bytes = b""
+    """On standard output."""
+
+    def figures(self) -> dict[str, float]:
+        return {
+            "mb_per_second": self.size / self.seconds / 1e6,
+            "cpu_per_gb": self.cpu_seconds / self.size * 1e9,
+            "peak_mib": self.peak_mib,
+            "seconds": self.seconds,
+        }
+
+
+def run(command: Sequence[str | Path], size: int, environment: Mapping[str, str], folder: Path | None = None) -> Measurement:
+    """Run a command that moves `size` bytes to its end: the CPU of the process and all that it waited for (wait4)."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        began = time.monotonic()
+        process = subprocess.Popen(list(map(str, command)), env=dict(environment), cwd=folder, stdout=out, stderr=err)
+        clock = threading.Timer(_LIMIT_SECONDS, process.kill)
+        clock.start()
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+        clock.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        err.seek(0)
+        if process.returncode != 0:
+            raise RuntimeError(f"{command[0]} ended with {process.returncode}: {err.read()[-2000:].decode(errors='replace')}")
+        return Measurement(size, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, out.read())
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a living process and the children it has waited for, to the kernel's tick (10 ms)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / _TICKS
+
+
+def cpu_seconds_fine(pid: int) -> float:
+    """The same from the scheduler's own count, in ns; of all living threads."""
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+def forget_peak(pid: int) -> None:
+    """Start the peak anew (proc(5), clear_refs 5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_mib(pid: int) -> float:
+    return _status(pid, "VmHWM")
+
+
+def resident_mib(pid: int) -> float:
+    return _status(pid, "VmRSS")
+
+
+def stop(process: subprocess.Popen[bytes], number: int = signal.SIGTERM, seconds: float = 20.0) -> None:
+    process.send_signal(number)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _status(pid: int, field: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/{pid}/status has no {field}")
