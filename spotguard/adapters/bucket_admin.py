@@ -51,19 +51,20 @@ class S3BucketAdmin:
         return self._secure
 
     async def exists(self) -> bool:
+        """By a listing and no HEAD: its answer has a body, which tells wrong keys, a bucket of somebody else and what is not S3 apart."""
         subject = self._access.subject("use")
         try:
-            await self._access.call("head_bucket", subject, {}, proof=None)
-        except ObjectMissing:  # a HEAD has no body that could say NoSuchBucket
+            await self._access.call("list_objects_v2", subject, {"MaxKeys": 1}, proof="IsTruncated")
+        except ObjectMissing:  # of the HEAD by which the region is looked for
             return False
         except BucketMissing as error:
             if _code(error) == "NoSuchBucket":
                 return False
             raise
         except StoreDenied as error:
-            if _status(error) is None:
-                raise  # no credentials at all
-            await self._insist_on_access()
+            if _code(error) in ("AccessDenied", "AllAccessDisabled", "Forbidden"):
+                raise _taken(self._access.settings.bucket) from error
+            raise
         self._secure = (await self._access.route(subject)).secure
         return True
 
@@ -82,15 +83,6 @@ class S3BucketAdmin:
                 raise _taken(self._access.settings.bucket) from error
             raise
         self._secure = (await self._access.route(subject)).secure
-
-    async def _insist_on_access(self) -> None:
-        """Ask again in a way that has an answer with a body: wrong keys and a bucket of somebody else look alike to a HEAD."""
-        try:
-            await self._access.call("list_objects_v2", self._access.subject("use"), {"MaxKeys": 1}, proof="IsTruncated")
-        except StoreDenied as error:
-            if _code(error) in ("AccessDenied", "AllAccessDisabled", "Forbidden"):
-                raise _taken(self._access.settings.bucket) from error
-            raise
 
     async def read(self, setting: str) -> Document | None:
         calls = _CALLS[setting]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,8 @@ from spotguard.core.bucket_settings import SETTINGS, BucketSetting, BucketWish, 
 from spotguard.ports.bucket_admin import BucketAdmin, SettingUnsupported
 from spotguard.ports.object_store import StoreDenied, StoreError
 
+_SHOWN_WITHIN = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between one look and the next."""
 _PLAIN_HTTP = "the endpoint is plain http: such a policy would lock everybody out"
 
 
@@ -86,8 +89,8 @@ class BucketSetup:
             if dry_run:
                 return Step(setting.name, "would", setting.step, as_json(wanted))
             await self._admin.write(setting.name, wanted)
-            if setting.amend(await self._admin.read(setting.name), self._wish) is not None:
-                return Step(setting.name, "left-out", setting.step, "the store took it and did not keep it")
+            if not await self._holds(setting):
+                return Step(setting.name, "left-out", setting.step, "the store took it and does not show it: look again in a minute")
         except SettingUnsupported as error:
             return Step(setting.name, "left-out", setting.step, str(error))
         except StoreDenied as error:
@@ -96,6 +99,14 @@ class BucketSetup:
         except StoreError as error:
             return Step(setting.name, "failed", setting.step, error.fix, error)
         return Step(setting.name, "done", setting.step)
+
+    async def _holds(self, setting: BucketSetting) -> bool:
+        """Whether what was written can be read; S3 may take seconds to show a bucket's configuration."""
+        for seconds in _SHOWN_WITHIN:
+            await asyncio.sleep(seconds)
+            if setting.amend(await self._admin.read(setting.name), self._wish) is None:
+                return True
+        return False
 
     async def _lacks(self, setting: BucketSetting) -> list[Shortcoming]:
         if setting.name == "tls-only" and not self._admin.secure:

@@ -11,11 +11,12 @@ import pytest
 from spotguard.adapters.bucket_admin import S3BucketAdmin
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_settings import S3Settings
-from spotguard.core.bucket_settings import BucketWish
+from spotguard.core.bucket_settings import BucketWish, Document
 from spotguard.core.iam_policy import Purpose, policy_for, setup_actions
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.bucket_admin import BucketTaken
 from spotguard.ports.object_store import BucketMissing, StoreDenied, StoreError, StoreRejected, StoreUnavailable
+from spotguard.services import bucket_setup
 from spotguard.services.bucket_setup import BucketSetup, Step
 from tests.contract.object_store.scripted_server import Reply, serving
 from tests.support.servers import Endpoint, authority, free_port
@@ -211,7 +212,39 @@ async def test_without_a_region_nothing_is_made_and_the_setting_is_named(monkeyp
     assert "--set destination.region=REGION" in failure.value.fix
 
 
-async def test_a_captive_portal_is_no_bucket() -> None:
-    async with serving(Reply(403, b"<html>log in</html>", {"content-type": "text/html"})) as url, admin_of(Endpoint(url)) as admin:
+@pytest.mark.parametrize("status", [200, 403])
+async def test_a_captive_portal_is_no_bucket(status: int) -> None:
+    portal = Reply(status, b"<html>log in</html>", {"content-type": "text/html"})
+    async with serving(portal) as url, admin_of(Endpoint(url)) as admin:
         with pytest.raises(StoreError):
-            await admin.exists()
+            await setup_of(admin).create(silent, dry_run=False)
+
+
+async def test_a_setting_that_is_shown_seconds_later_is_done(moto_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_setup, "_SHOWN_WITHIN", (0.0, 0.01, 0.01))
+    async with admin_of(moto_endpoint) as admin:
+        read, stale = admin.read, 2
+
+        async def late(setting: str) -> Document | None:
+            nonlocal stale
+            if setting != "versioning" or stale == 0:
+                return await read(setting)
+            stale -= 1
+            return None
+
+        monkeypatch.setattr(admin, "read", late)
+        assert outcomes(await setup_of(admin).create(silent, dry_run=False))["versioning"] == "done"
+        assert stale == 0
+
+
+async def test_a_setting_that_the_store_drops_is_never_called_done(moto_endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_setup, "_SHOWN_WITHIN", (0.0, 0.01))
+
+    async def drop(setting: str, document: Document) -> None:
+        pass
+
+    async with admin_of(moto_endpoint) as admin:
+        monkeypatch.setattr(admin, "write", drop)
+        made = outcomes(await setup_of(admin).create(silent, dry_run=False))
+    assert set(made.values()) == {"done", "left-out"}
+    assert made["versioning"] == "left-out"

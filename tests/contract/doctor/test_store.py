@@ -7,10 +7,16 @@ from email.utils import format_datetime
 
 import pytest
 
+from spotguard.assembly.doctor import bucket as bucket_check
+from spotguard.assembly.doctor import clock
 from spotguard.assembly.doctor.examination import CHECKS
+from spotguard.assembly.doctor.patient import patient_of
+from spotguard.config.sources import load_config
+from spotguard.core.diagnosis import Verdict
 from spotguard.core.iam_policy import Purpose, policy_for
 from spotguard.core.run_keys import RunKeys
 from tests.contract.doctor.conftest import Doctor
+from tests.contract.object_store.scripted_server import Reply, serving
 from tests.e2e.world import s3_client
 from tests.support.servers import Endpoint, authority, free_port
 from tests.support.servers.authority import Authority, Need
@@ -149,3 +155,14 @@ def test_what_is_asked_of_the_store_needs_no_right_outside_of_the_run(doctor: Do
     outside = {need for need in guarded.asked if need.key and not need.key.startswith("run1/.spotguard/doctor/")}
     assert outside == set()
     assert Need("s3:ListBucket", bucket, prefix="run1/") in guarded.asked
+
+
+async def test_the_date_of_what_is_no_store_says_nothing_of_our_clock(monkeypatch: pytest.MonkeyPatch, aws_environment: None) -> None:
+    portal = Reply(200, b"<html>log in</html>", {"content-type": "text/html"})  # with a date of its own
+    async with serving(portal) as url:
+        given = [("watch.dir", "/data"), ("destination.url", "s3://b/p"), ("destination.endpoint_url", url)]
+        async with patient_of(load_config(None, given, {}, "/").config) as patient:
+            [finding] = await clock.examine(patient)
+            [told] = await bucket_check.examine(patient)
+    assert finding.verdict is Verdict.SKIPPED
+    assert "not S3's" in told.found
