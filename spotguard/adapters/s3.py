@@ -56,6 +56,9 @@ class S3ObjectStore:
         except ObjectMissing:
             await self._insist_on_bucket()
             raise
+        except StoreDenied as error:
+            await self._raise_if_missing(key, error)
+            raise
         self._bucket_seen = True
         etag = unquoted(answer["ETag"], subject)
         if "ContentLength" not in answer or "LastModified" not in answer:
@@ -70,7 +73,12 @@ class S3ObjectStore:
         )
 
     async def read(self, key: str, *, max_bytes: int = 64 << 20) -> bytes:
-        answer = await self._access.call("get_object", self._access.subject("read", key), {"Key": key}, proof="ETag", max_body=max_bytes)
+        subject = self._access.subject("read", key)
+        try:
+            answer = await self._access.call("get_object", subject, {"Key": key}, proof="ETag", max_body=max_bytes)
+        except StoreDenied as error:
+            await self._raise_if_missing(key, error)
+            raise
         self._bucket_seen = True
         return bytes(answer["Body"])
 
@@ -120,6 +128,13 @@ class S3ObjectStore:
             named = self._access.subject("delete", failed.get("Key", ""))
             raise kind(f"{named}: {failed.get('Code')}: {failed.get('Message')}", "allow s3:DeleteObject")
         return True
+
+    async def _raise_if_missing(self, key: str, denial: StoreDenied) -> None:
+        """Ceph before 2026 says 403 for what is merely missing wherever a policy binds listing to a prefix (S3 takes the key for the
+        prefix there, and says 404). A listing that we may do proves it: ObjectMissing. Raises nothing where it proves nothing."""
+        with contextlib.suppress(StoreDenied, StoreUnavailable):
+            if all(found.key != key for found in await self.list(key, limit=1)):
+                raise ObjectMissing(f"{self._access.subject('read', key)}: it is not there") from denial
 
     async def _insist_on_bucket(self) -> None:
         """Raise BucketMissing if it is the bucket that is missing: a HEAD's 404 says nothing about which."""

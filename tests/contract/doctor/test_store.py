@@ -7,6 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from spotguard.adapters.connection import S3Settings, connect
 from spotguard.assembly.doctor import bucket as bucket_check
 from spotguard.assembly.doctor import clock
 from spotguard.assembly.doctor.examination import CHECKS
@@ -15,6 +16,7 @@ from spotguard.config.sources import load_config
 from spotguard.core.diagnosis import Verdict
 from spotguard.core.iam_policy import Purpose, policy_for
 from spotguard.core.run_keys import RunKeys
+from spotguard.ports.object_store import ObjectMissing, StoreDenied
 from tests.contract.doctor.conftest import Doctor
 from tests.contract.object_store.scripted_server import Reply, serving
 from tests.e2e.world import s3_client
@@ -166,3 +168,20 @@ async def test_the_date_of_what_is_no_store_says_nothing_of_our_clock(monkeypatc
             [told] = await bucket_check.examine(patient)
     assert finding.verdict is Verdict.SKIPPED
     assert "not S3's" in told.found
+
+
+async def test_a_denial_of_what_a_listing_proves_to_be_missing_is_no_denial(
+    moto_endpoint: Endpoint, guarded: Authority, bucket: str, aws_environment: None
+) -> None:
+    """As Ceph 16 answers under a policy that binds listing to a prefix."""
+    guarded.allows = lambda need: need.action != "s3:GetObject"
+    s3_client(moto_endpoint.url).put_object(Bucket=bucket, Key="run1/there", Body=b"x")
+    async with connect(S3Settings(bucket, endpoint_url=guarded.endpoint.url)) as connection:
+        for ask in (connection.store.head, connection.store.read):
+            with pytest.raises(ObjectMissing):
+                await ask("run1/missing")
+            with pytest.raises(StoreDenied):
+                await ask("run1/there")
+        guarded.allows = lambda need: need.action not in ("s3:GetObject", "s3:ListBucket")
+        with pytest.raises(StoreDenied):
+            await connection.store.read("run1/missing")
