@@ -18,7 +18,12 @@ class Headline(NamedTuple):
     sentence: str
 
 
+_IN_A_DRAIN = frozenset({DaemonState.DRAINING, DaemonState.SAFE, DaemonState.UNSAFE})
+
+
 def headline(status: Status, now: datetime) -> Headline:
+    if status.interruption is not None and status.interruption.drill and status.state in _IN_A_DRAIN:
+        return Headline("caution", "DRILL", f"an interruption is rehearsed; {_to_save(status)}")
     match status.state:
         case DaemonState.FENCED:
             return Headline("bad", "FENCED", "another daemon writes this run; nothing of this machine is saved any more")

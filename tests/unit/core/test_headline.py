@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -65,6 +66,14 @@ CASES: list[tuple[Status, str, str]] = [
         status(DaemonState.UNSAFE, interruption=notice(verdict="unsafe", given_up=(GivenUp("sft/checkpoint-200", "too large"),))),
         "bad",
         "UNSAFE: not all is saved: sft/checkpoint-200 (too large)",
+    ),
+    *(
+        (
+            status(state, interruption=replace(notice(verdict=verdict), drill=True)),
+            "caution",
+            "DRILL: an interruption is rehearsed; nothing waits to be saved",
+        )
+        for state, verdict in ((DaemonState.DRAINING, None), (DaemonState.SAFE, "safe"), (DaemonState.UNSAFE, "unsafe"))
     ),
     (status(DaemonState.STOPPING), "caution", "STOPPING: the daemon ends; nothing waits to be saved"),
     (status(DaemonState.FENCED), "bad", "FENCED: another daemon writes this run; nothing of this machine is saved any more"),
