@@ -297,3 +297,24 @@ def test_a_daemon_that_is_stopped_during_a_drill_flushes_and_ends_as_ever(after_
             assert "run1/events.out" in stage.bucket.objects
 
     run_virtual(story())
+
+
+def test_a_drill_that_ends_while_the_daemon_is_being_stopped_takes_nothing_of_its_hurry_back() -> None:
+    async def story() -> None:
+        stage = Stage(link=Link(50_000), checkpoint_signal="SIGUSR2")
+        stage.trainer.start()
+        saves_and_goes_on(stage, 200, seconds=1)
+        async with stage.machine.on() as daemon:
+            await stage.committed(100)
+            await control(stage).drill(100)
+            await control(stage).drill_report(60)
+            await asyncio.sleep(0.01)
+            save_hf(stage.machine.disk, 300, size=500_000)  # under way for longer than the drill's verdict stands
+            stage.machine.disk.write("events.out", b"loose")
+            began = stage.clock.monotonic()
+            stage.machine.life.stop()
+            assert await asyncio.wait_for(daemon, 200) is End.DONE
+            assert stage.clock.monotonic() - began < 40
+            assert "run1/events.out" in stage.bucket.objects
+
+    run_virtual(story())
