@@ -38,6 +38,8 @@ class ContainerTrainer(ProcessTrainer):
         self._engine = ContainerEngine(socket_path or engine_socket(os.environ))
         self._number = signal.Signals[signal_name].value if signal_name else None
         self._complaint: str | None = None
+        self._launchers: set[int] = set()
+        """First processes below which others were seen to train: they are nobody's trainer when those have ended."""
 
     @property
     def configured(self) -> bool:
@@ -59,7 +61,10 @@ class ContainerTrainer(ProcessTrainer):
         if is_ours(running.pid):
             log.warning("container.lookup_failed", container=self._container, reason="spotguard itself runs in it; use `spotguard run`")
             return ()
-        return await asyncio.to_thread(trainers_of, running.pid, self._number)
+        found = await asyncio.to_thread(trainers_of, running.pid, self._number)
+        if any(trainer.pid != running.pid for trainer in found):
+            self._launchers.add(running.pid)
+        return tuple(trainer for trainer in found if trainer.pid not in self._launchers)
 
     async def alive(self, process: TrainerProcess) -> bool:
         if same_process_runs(process):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -51,10 +52,16 @@ async def test_a_container_of_another_namespace_is_signalled_by_its_engine(
 async def test_the_ranks_in_a_container_are_found_behind_its_shell(processes: RealProcesses) -> None:
     world = ContainerWorld(processes)
     script = processes.script("train_ranks.py", TRAINER.replace('print("ready"', "print(os.getpid()"))
-    command = f'python3 "{script}" {processes.folder}/a & python3 "{script}" {processes.folder}/b & wait'
+    command = f'python3 "{script}" {processes.folder}/a & python3 "{script}" {processes.folder}/b & wait; sleep 60'
     shell, lines = processes.start("sh", "-c", command, lines=2)
     world.announce(shell.pid)
     assert sorted(process.pid for process in await world.trainer.find()) == sorted(map(int, lines))
+    for line in lines:
+        os.kill(int(line), signal.SIGKILL)
+        while os.path.exists(f"/proc/{line}"):
+            os.sched_yield()
+    assert shell.poll() is None
+    assert list(await world.trainer.find()) == []
 
 
 def test_where_the_engine_listens(tmp_path: Path) -> None:
