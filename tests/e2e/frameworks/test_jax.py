@@ -13,4 +13,4 @@ from tests.e2e.frameworks.torn_folders import test_a_torn_checkpoint_is_never_ca
 
 FRAMEWORKS = in_environment("jax")
 
-pytestmark = [pytest.mark.needs_frameworks, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.needs_frameworks, pytest.mark.slow, pytest.mark.timeout(480)]

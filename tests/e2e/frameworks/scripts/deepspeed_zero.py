@@ -43,6 +43,8 @@ def main() -> None:
             run.saved(engine.global_steps, f"global_step{engine.global_steps}", weights())
             torch.distributed.barrier()
     run.ended(engine.global_steps, weights())
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()  # else a rank that ends first may leave the other waiting
 
 
 if __name__ == "__main__":
