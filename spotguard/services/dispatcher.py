@@ -245,6 +245,8 @@ class Dispatcher:
                 continue
             if record.early is not None or record.early_retry_at > now or record.local.broken:
                 continue
+            if record.local.in_place or record.loses_to_rewrites:
+                continue  # it would be written over before it is there, and its copy would wait for that
             files = [file for file in record.local.files if self._goes_early(record, file, closed, now)]
             if files:
                 record.early = self._spawn(self._attempts.early(record, files))

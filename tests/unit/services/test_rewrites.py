@@ -85,6 +85,18 @@ def test_a_file_that_is_rewritten_faster_than_it_is_sent_is_committed_again_and_
     run_virtual(story())
 
 
+def test_only_the_first_upload_is_lost_because_nothing_of_such_a_file_goes_early() -> None:
+    """The second begins when the first is lost, at the second save, and takes ten seconds from a copy."""
+
+    async def story() -> None:
+        world = World()
+        async with world.training():
+            await asyncio.sleep(16)
+            assert world.committed() == [content(2)]
+
+    run_virtual(story())
+
+
 def test_a_file_that_is_replaced_by_a_rename_is_sent_to_its_end_without_any_copy() -> None:
     async def story() -> None:
         world = World(name="last.ckpt")
