@@ -34,8 +34,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 FENCED = 7
 NOTICE_SECONDS = 25
-LINK = 3e6
-"""Bytes per second: a final checkpoint of 9 MB is under way for three seconds."""
+LINK = 1e6
+"""Bytes per second: a final checkpoint of 9 MB is under way for nine seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,6 @@ def test_the_next_machine_resumes_from_the_final_checkpoint_of_the_one_that_stil
 
             assert state_of(first.status(), "checkpoint-2") == "committed"  # not before: it was waited for
             assert json.loads(restored.stdout)["name"] == "checkpoint-2", restored.stderr
-            assert "waiting until i-old" in restored.stderr
             assert resume.wait(30) == 0
             assert resume.lines()[-1].endswith('/new/out/checkpoint-2"}\n')
             for folder in (tmp_path / "restored/checkpoint-2", new.output / "checkpoint-2"):
