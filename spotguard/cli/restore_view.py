@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spotguard.cli.output import age, count, duration, plain, size
+from spotguard.core.timestamps import format_time
 
 if TYPE_CHECKING:
     from spotguard.services.restore_outcome import RestoreOutcome
@@ -67,7 +68,7 @@ def document(outcome: RestoreOutcome) -> dict[str, Any]:
         "path": outcome.path,
         "source": outcome.source,
         "generation": outcome.generation,
-        "saved_at": moment(outcome.saved_at),
+        "saved_at": format_time(outcome.saved_at),
         "saved_by": outcome.saved_by,
         "world_size": outcome.world_size,
         "files_fetched": outcome.files_fetched,
@@ -82,7 +83,3 @@ def document(outcome: RestoreOutcome) -> dict[str, Any]:
         "left_alone": [{"name": left.name, "reason": left.reason} for left in outcome.left_alone],
         "warnings": list(outcome.warnings),
     }
-
-
-def moment(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,8 +15,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from spotguard.core.manifest import Host, Manifest, ManifestError, format_time, parse_time
+from spotguard.core.manifest import Host, Manifest, ManifestError
 from spotguard.core.run_keys import ClaimKey
+from spotguard.core.stored_fields import parse_time
+from spotguard.core.timestamps import format_time
 
 CHECK_SECONDS = 15.0
 """How often the holder asks for the next number."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from spotguard.core.quantities import at_least_every, at_least_rate, in_gigabytes
+from spotguard.core.phrasing import at_least_every, at_least_rate, in_gigabytes
 from spotguard.core.status import ExposureStatus
 
 NOTICE_SECONDS = 120.0

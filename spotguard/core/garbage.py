@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 
 from spotguard.core.checkpoint import stage_of
-from spotguard.core.manifest import FORMAT
+from spotguard.core.manifest_format import FORMAT
 from spotguard.core.run_keys import CHECKPOINT_METADATA, LOOSE, RUN_METADATA, RunKeys, checkpoint_named, metadata_name, without_version
 
 GARBAGE_AGE_SECONDS = 7 * 24 * 3600.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from spotguard.core.manifest import format_time
 from spotguard.core.status import InterruptionStatus
+from spotguard.core.timestamps import format_time
 
 
 def interruption_document(status: InterruptionStatus) -> dict[str, Any]:

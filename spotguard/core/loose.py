@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from spotguard.core.checkpoint import FileStat
-from spotguard.core.manifest import ManifestError, safe_path
+from spotguard.core.manifest import ManifestError
+from spotguard.core.stored_fields import safe_path
 
 GROWTH = 1.1
 AN_HOUR = 3600.0

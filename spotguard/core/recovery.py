@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from spotguard.core.checkpoint import FileStat, Order, Tree, generalised, stage_of
 from spotguard.core.loose import LooseFile
 from spotguard.core.manifest import Manifest
 from spotguard.core.run_keys import ManifestKey
+from spotguard.core.timestamps import compact_time
 
 _NS = 1_000_000_000
 FOLDER_GAP_NS = 2 * _NS
@@ -129,7 +130,7 @@ def tree_of_listing(sizes: Mapping[str, int]) -> Tree:
 
 def quarantine_name(name: str, now: datetime) -> str:
     """Where a checkpoint that is moved aside goes, below the quarantine folder."""
-    return f"{name}-{now.astimezone(UTC).strftime('%Y%m%dT%H%M%SZ')}"
+    return f"{name}-{compact_time(now)}"
 
 
 def could_be_picked(name: str, layout: str, known: Iterable[str]) -> bool:

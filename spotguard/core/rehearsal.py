@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from spotguard.core.exposure import Outlook
-from spotguard.core.quantities import in_seconds
+from spotguard.core.phrasing import in_seconds
 from spotguard.core.status import GivenUp
 
 SHUTDOWN = "shutdown"

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from spotguard.core.checkpoint import Order, step_of
+from spotguard.core.timestamps import compact_time, parse_compact_time
 
 _MANIFEST = re.compile(r"^(?P<name>.+)/(?P<generation>[0-9]{8,})-(?P<saved_at>[0-9]{8}T[0-9]{6}Z)\.json$", re.DOTALL)
 _CLAIM = re.compile(r"^(?P<number>[0-9]{8,})(?P<note>|\.released|\.draining)\.json$")
 _VERSION = re.compile(r"@[0-9]+$")
-_STAMP = "%Y%m%dT%H%M%SZ"
 
 RUN_METADATA = "spotguard-run"
 CHECKPOINT_METADATA = "spotguard-checkpoint"
@@ -115,24 +115,21 @@ class RunKeys:
     def loose(self, path: str, *, version: int = 1) -> str:
         return self.root + (path if version == 1 else f"{path}@{version}")
 
-    def manifests_of(self, name: str) -> str:
-        return f"{self.manifests}{name}/"
-
     def manifest(self, name: str, generation: int, saved_at: datetime) -> str:
-        return f"{self.manifests}{name}/{generation:08d}-{saved_at.astimezone(UTC).strftime(_STAMP)}.json"
+        return f"{self.manifests}{name}/{generation:08d}-{compact_time(saved_at)}.json"
 
     def claim(self, number: int, note: str = "") -> str:
         return f"{self.claims}{number:08d}{'.' + note if note else ''}.json"
 
     def interruption(self, detected_at: datetime, host: str) -> str:
-        return f"{self.interruptions}{detected_at.astimezone(UTC).strftime(_STAMP)}-{quote(host, safe='')}.json"
+        return f"{self.interruptions}{compact_time(detected_at)}-{quote(host, safe='')}.json"
 
     def parse_manifest(self, key: str) -> ManifestKey | None:
         """What a manifest's key tells, or None for a key that is none."""
         if not key.startswith(self.manifests) or not (match := _MANIFEST.match(key[len(self.manifests) :])):
             return None
         try:
-            saved_at = datetime.strptime(match["saved_at"], _STAMP).replace(tzinfo=UTC)
+            saved_at = parse_compact_time(match["saved_at"])
         except ValueError:
             return None
         return ManifestKey(match["name"], int(match["generation"]), int(saved_at.timestamp()), key)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import structlog
 
 from spotguard.core.comparison import Likeness
-from spotguard.core.manifest import Host, Manifest, format_time
+from spotguard.core.manifest import Host, Manifest
+from spotguard.core.timestamps import format_time
 from spotguard.ports.checkpoint_volume import Copying
 from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import StoreError

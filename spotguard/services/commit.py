@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from spotguard.core.checkpoint import CompleteBy, LocalCheckpoint, Unit
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.layouts.ranks import world_size
-from spotguard.core.manifest import Companion, FirstPart, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink, encode
+from spotguard.core.manifest import Companion, FirstPart, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink
+from spotguard.core.manifest_format import encode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.object_store import ObjectExists, ObjectStore
 from spotguard.services.checkpoint_upload import SentFile

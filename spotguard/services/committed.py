@@ -7,7 +7,8 @@ from collections.abc import Collection
 import structlog
 
 from spotguard.core.checkpoint import Order, stage_of
-from spotguard.core.manifest import Manifest, ManifestError, decode
+from spotguard.core.manifest import Manifest, ManifestError
+from spotguard.core.manifest_format import decode
 from spotguard.core.recovery import newest_relatives
 from spotguard.core.run_keys import ManifestKey, RunKeys, newest_first
 from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreError

@@ -19,7 +19,8 @@ from spotguard.core.claim import (
     nearest_below,
     was_held,
 )
-from spotguard.core.manifest import Host, ManifestError, decode
+from spotguard.core.manifest import Host, ManifestError
+from spotguard.core.manifest_format import decode
 from spotguard.core.run_keys import ClaimKey, RunKeys
 from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoredObject
 

@@ -6,8 +6,9 @@ import json
 
 import structlog
 
-from spotguard.core.manifest import Host, format_time
+from spotguard.core.manifest import Host
 from spotguard.core.run_keys import RunKeys
+from spotguard.core.timestamps import format_time
 from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import ObjectStore, StoreError
 

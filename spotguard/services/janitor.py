@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 import structlog
 
 from spotguard.core.garbage import is_abandoned, is_data_key, old_enough
-from spotguard.core.manifest import format_time, parse_time
 from spotguard.core.retention import RetentionRule, given_up
 from spotguard.core.run_keys import ManifestKey, RunKeys
+from spotguard.core.stored_fields import parse_time
+from spotguard.core.timestamps import format_time
 from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreError, UploadMissing
 from spotguard.ports.part_transfer import PartTransfer, Upload

@@ -35,7 +35,6 @@ class LooseFiles:
         self._unreadable: set[str] = set()
         self._resting: dict[str, float] = {}
         """Until when (monotonic) one that could not be sent is left alone."""
-        self.bytes_sent = 0
 
     def due(self, files: Mapping[str, LocalFile], *, urgent: bool) -> list[LocalFile]:
         """What must be sent now, oldest change first. Everything, before the index of the bucket is known."""
@@ -109,7 +108,6 @@ class LooseFiles:
         key = self._tools.keys.relative(sent.key)
         index[file.path] = LooseFile(file.path, key, sent.size, encode_crc64(sent.crc64nvme), held.stat.mode, held.stat.mtime_ns)
         self._sent_at[file.path] = self._tools.clock.monotonic()
-        self.bytes_sent += sent.size
 
     def _rest(self, file: LocalFile, seconds: float) -> None:
         self._resting[file.path] = self._tools.clock.monotonic() + seconds

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spotguard.core.garbage import is_of_another_version, keys_mentioned
-from spotguard.core.manifest import ManifestError, decode
+from spotguard.core.manifest import ManifestError
+from spotguard.core.manifest_format import decode
 from spotguard.core.run_keys import ManifestKey, RunKeys
 from spotguard.ports.object_store import ObjectMissing, ObjectStore, StoreRejected
 

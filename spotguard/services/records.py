@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from spotguard.core.checkpoint import Assessment, CheckpointState, LocalCheckpoint, Order, Unfinished, Whole, stage_of, step_of
+from spotguard.core.checkpoint import Assessment, CheckpointState, LocalCheckpoint, Order, Unfinished, stage_of, step_of
 from spotguard.core.comparison import Likeness
 from spotguard.core.manifest import Manifest
 from spotguard.core.quiet import Observation
@@ -172,7 +172,3 @@ def status_of(record: Record) -> CheckpointStatus:
         committed_at=manifest.committed_at if manifest else None,
         why=record.why(),
     )
-
-
-def is_whole(assessment: Assessment) -> bool:
-    return isinstance(assessment, Whole)

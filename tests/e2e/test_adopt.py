@@ -17,7 +17,7 @@ import structlog
 from click.testing import CliRunner
 
 from spotguard.cli.main import cli
-from spotguard.core.manifest import decode, encode
+from spotguard.core.manifest_format import decode, encode
 from tests.support.committed_run import hf_files
 from tests.support.servers import Endpoint, moto
 

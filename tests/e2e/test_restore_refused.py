@@ -16,8 +16,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from spotguard.core.manifest import format_time
 from spotguard.core.run_keys import RunKeys
+from spotguard.core.timestamps import format_time
 from tests.e2e.place import Place, one_line
 from tests.e2e.world import keys_in
 from tests.support.committed_run import CommittedRun, content_of, hf_files

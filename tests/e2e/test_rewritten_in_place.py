@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from spotguard.core.manifest import decode
+from spotguard.core.manifest_format import decode
 from spotguard.core.run_keys import RunKeys
 from spotguard.demo.embedded_s3 import EmbeddedS3
 from tests.e2e.world import keys_in, s3_client, state_of, wait_until

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import boto3
 
-from spotguard.core.manifest import decode
+from spotguard.core.manifest_format import decode
 from spotguard.core.run_keys import RunKeys
 from tests.support.machine import hf_files
 from tests.support.servers import ACCESS_KEY, SECRET_KEY

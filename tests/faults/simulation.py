@@ -15,7 +15,8 @@ from typing import Any
 from awscrt.checksums import crc64nvme
 
 from spotguard.core.checksum import encode_crc64
-from spotguard.core.manifest import Manifest, decode
+from spotguard.core.manifest import Manifest
+from spotguard.core.manifest_format import decode
 from spotguard.core.notice import NoticeKind
 from spotguard.core.retention import RetentionRule
 from spotguard.core.run_keys import newest_first

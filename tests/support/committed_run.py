@@ -13,7 +13,8 @@ from awscrt.checksums import crc64nvme
 from spotguard.core.checkpoint import CompleteBy, Unit, stage_of, step_of
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.loose import LooseFile, encode_index
-from spotguard.core.manifest import Companion, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink, encode
+from spotguard.core.manifest import Companion, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink
+from spotguard.core.manifest_format import encode
 from spotguard.core.run_keys import LOOSE, RunKeys
 from spotguard.ports.object_store import ObjectStore
 

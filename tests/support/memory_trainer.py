@@ -55,9 +55,6 @@ class MemoryTrainer:
         if self._running.get(process.pid) == process:
             del self._running[process.pid]
 
-    def exit_after(self, process: TrainerProcess, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self.exit, process)
-
     def refuse(self, process: TrainerProcess) -> None:
         """From now on the process is not ours to signal."""
         self._refusing.add(process.pid)

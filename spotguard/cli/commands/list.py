@@ -11,6 +11,7 @@ from spotguard.cli.commands.restore import checked_stage
 from spotguard.cli.options import Invocation, configured
 from spotguard.cli.output import age, count, on_terminal, plain, size, write_json
 from spotguard.core.prices import AS_OF, REGION, readable_usd, usd_per_month
+from spotguard.core.timestamps import format_time
 
 if TYPE_CHECKING:
     from spotguard.assembly.restoring import Listed, Stored
@@ -67,7 +68,7 @@ def _row(one: Listed, storage_class: str) -> tuple[str, ...]:
 
 
 def _when(saved_at: datetime) -> str:
-    return age(saved_at, datetime.now(UTC)) if on_terminal() else saved_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return age(saved_at, datetime.now(UTC)) if on_terminal() else format_time(saved_at)
 
 
 def _lines(rows: list[tuple[str, ...]]) -> None:
@@ -112,8 +113,6 @@ def _cents(stored_bytes: int, storage_class: str) -> float | None:
 
 
 def _document(one: Listed, storage_class: str) -> dict[str, Any]:
-    from spotguard.cli.restore_view import moment
-
     manifest = one.manifest
     if manifest is None:
         return {"name": one.key.name, "generation": one.key.generation, "readable": False, "why": one.why_unreadable}
@@ -122,8 +121,8 @@ def _document(one: Listed, storage_class: str) -> dict[str, Any]:
         "stage": manifest.stage,
         "step": manifest.step,
         "generation": manifest.generation,
-        "saved_at": moment(manifest.saved_at),
-        "committed_at": moment(manifest.committed_at),
+        "saved_at": format_time(manifest.saved_at),
+        "committed_at": format_time(manifest.committed_at),
         "bytes": manifest.total_bytes,
         "usd_per_month": _cents(manifest.total_bytes, storage_class),
         "files": len(manifest.files),

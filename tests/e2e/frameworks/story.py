@@ -12,7 +12,8 @@ from typing import Any
 import boto3
 
 from spotguard.core.checkpoint import Unit
-from spotguard.core.manifest import Manifest, decode
+from spotguard.core.manifest import Manifest
+from spotguard.core.manifest_format import decode
 from spotguard.core.run_keys import RunKeys
 from spotguard.demo.embedded_s3 import EmbeddedS3
 from spotguard.demo.embedded_s3 import environment as s3_environment

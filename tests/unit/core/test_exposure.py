@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotguard.core.exposure import Link, Save, expose, flush_seconds, longest_fitting, outlook, save_seconds, steps_at_risk
-from spotguard.core.quantities import at_least_every, at_least_rate, in_gigabytes, in_seconds
+from spotguard.core.phrasing import at_least_every, at_least_rate, in_gigabytes, in_seconds
 from spotguard.core.status import ExposureStatus
 
 GB = 1_000_000_000

@@ -13,20 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spotguard.core.checkpoint import CompleteBy, Unit
-from spotguard.core.manifest import (
-    Companion,
-    FirstPart,
-    Host,
-    Manifest,
-    ManifestError,
-    ManifestFile,
-    ManifestFolder,
-    ManifestLink,
-    decode,
-    encode,
-    safe_path,
-    stays_inside,
-)
+from spotguard.core.manifest import Companion, FirstPart, Host, Manifest, ManifestError, ManifestFile, ManifestFolder, ManifestLink
+from spotguard.core.manifest_format import decode, encode
+from spotguard.core.stored_fields import safe_path, stays_inside
 
 SAMPLE = Manifest(
     name="sft/checkpoint-100",

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from spotguard.core.checkpoint import CompleteBy, Unit, stage_of, step_of
 from spotguard.core.checksum import encode_crc64
-from spotguard.core.manifest import Host, Manifest, ManifestError, ManifestFile, decode, encode
+from spotguard.core.manifest import Host, Manifest, ManifestError, ManifestFile
+from spotguard.core.manifest_format import decode, encode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.object_store import ObjectStore
 from tests.support.memory_store import MemoryBucket, MemoryObject

@@ -10,7 +10,8 @@ from awscrt.checksums import crc64nvme
 
 from spotguard.adapters.null_destination import NullDestination
 from spotguard.adapters.object_inspector import RangedObjectInspector
-from spotguard.core.manifest import Host, decode
+from spotguard.core.manifest import Host
+from spotguard.core.manifest_format import decode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.object_store import ObjectFacts, StoreUnavailable
 from spotguard.ports.progress import SilentProgress

@@ -8,7 +8,8 @@ import random
 import pytest
 
 from spotguard.core.checkpoint import CompleteBy, Unit
-from spotguard.core.manifest import Host, Manifest, encode
+from spotguard.core.manifest import Host, Manifest
+from spotguard.core.manifest_format import encode
 from spotguard.core.problem import ProblemCode
 from spotguard.services.earlier_claims import claimed_elsewhere
 from tests.support.faulty_store import Fault, Faults

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotguard.core.manifest import format_time
 from spotguard.core.retention import RetentionRule
 from spotguard.core.run_keys import LOOSE
+from spotguard.core.timestamps import format_time
 from spotguard.ports.object_store import ObjectStore, StoreUnavailable
 from spotguard.ports.part_transfer import Upload
 from spotguard.services.deletion import MayNotRun, NotUnderstood

@@ -15,7 +15,7 @@ from spotguard.adapters.local_volume import LocalVolume
 from spotguard.core.checkpoint import Unit
 from spotguard.core.comparison import Likeness, compare
 from spotguard.core.layouts.identify import identify
-from spotguard.core.manifest import encode
+from spotguard.core.manifest_format import encode
 from spotguard.ports.object_store import StoreDenied
 from spotguard.ports.placement import PlacementRefused
 from spotguard.services.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, TargetBusy

@@ -20,10 +20,6 @@ async def phase(machine: Machine, wanted: ClaimPhase, within: float = 60) -> Non
         await machine.guard.claim.state.until(lambda state: state.phase is wanted)
 
 
-def data_changes(bucket: MemoryBucket, name: str) -> list[tuple[str, str]]:
-    return [entry for entry in bucket.log if name in entry[1]]
-
-
 def test_after_its_release_a_fenced_daemon_stops_what_it_was_sending() -> None:
     async def story() -> None:
         clock = VirtualClock()
