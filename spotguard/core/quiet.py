@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spotguard.core.checkpoint import LocalCheckpoint, LocalFile
+from spotguard.core.checkpoint import FileStat, LocalCheckpoint, LocalFile
 
 _NS = 1_000_000_000
 _COARSE_SECONDS = 0.05
 """Filesystem times come from a clock that ticks every 4 to 10 ms (Linux `current_time`), so they lag a little."""
+_TICK_SECONDS = 0.02
+"""More than a tick: within one, a write leaves every time and size as the write before has set it."""
 
 Content = tuple[tuple[LocalFile, ...], tuple[tuple[str, str], ...]]
 
@@ -44,3 +46,9 @@ def observe(previous: Observation | None, checkpoint: LocalCheckpoint, *, now: f
     if dated < previous.seen_at - _COARSE_SECONDS:
         dated = now
     return Observation(content, min(now, max(dated, previous.seen_at)), now)
+
+
+def seconds_until_telling(stat: FileStat, *, wall_ns: int) -> float:
+    """How long to wait until every write that is still to come shows in the stat; 0 if its times come from another clock."""
+    age = (wall_ns - stat.ctime_ns) / _NS
+    return _TICK_SECONDS - age if -_TICK_SECONDS < age < _TICK_SECONDS else 0.0

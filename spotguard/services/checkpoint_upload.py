@@ -139,6 +139,7 @@ class CheckpointUpload:
         if held is not None:
             held.close()
             del self._held[file.path]
+        await self._tools.until_telling(file.stat)
         try:
             fresh = await self._tools.volume.hold(file.source, copying)
         except FileNotFoundError as error:

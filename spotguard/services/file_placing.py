@@ -5,11 +5,13 @@ Nothing is ever overwritten: a key that holds anything else is passed over for t
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spotguard.core.checkpoint import FileStat, LocalFile
 from spotguard.core.manifest import Manifest
+from spotguard.core.quiet import seconds_until_telling
 from spotguard.core.reuse import LEAST_BYTES, KnownFiles
 from spotguard.core.run_keys import CHECKPOINT_METADATA, RUN_METADATA, RunKeys
 from spotguard.ports.checkpoint_volume import CheckpointVolume, HeldFile
@@ -44,6 +46,10 @@ class UploadTools:
     """Whether the janitor may be deleting this key right now: neither reused nor written."""
     earlier: Callable[[str], Awaitable[Sequence[Manifest]]] = nothing_known
     """Committed checkpoints that may have files in common with the one of this name, the likeliest first."""
+
+    async def until_telling(self, stat: FileStat) -> None:
+        """Return when a file of this stat may be read: what is written to it from now on shows in its stat."""
+        await asyncio.sleep(seconds_until_telling(stat, wall_ns=int(self.clock.wall().timestamp() * 1e9)))
 
 
 @dataclass(frozen=True, slots=True)

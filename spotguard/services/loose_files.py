@@ -86,6 +86,7 @@ class LooseFiles:
         known = index.get(file.path)
         if known is not None and (known.size, known.mtime_ns) == (file.stat.size, file.stat.mtime_ns):
             return
+        await self._tools.until_telling(file.stat)
         try:
             held = await self._tools.volume.hold(file.source)
         except FileNotFoundError:

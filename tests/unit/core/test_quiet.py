@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotguard.core.checkpoint import LocalCheckpoint
+from spotguard.core.checkpoint import FileStat, LocalCheckpoint
 from spotguard.core.layouts.identify import identify
-from spotguard.core.quiet import observe
+from spotguard.core.quiet import observe, seconds_until_telling
 from tests.unit.core.layout_world import SECOND, START, tree
 
 
@@ -74,3 +74,13 @@ def test_it_is_never_quiet_for_longer_than_nothing_was_seen_to_change(steps: lis
         if changes:
             assert observation.quiet_seconds(now) <= now - look_before + 1e-6
         assert observation.last_change <= now
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "wait_seconds"),
+    [(0.0, 0.02), (0.015, 0.005), (0.02, 0.0), (3600.0, 0.0), (-0.01, 0.03), (-3600.0, 0.0)],
+    ids=["this moment", "a tick ago", "told", "long ago", "coarse clocks differ a little", "another clock's time"],
+)
+def test_a_file_is_read_once_every_later_write_shows_in_its_stat(age_seconds: float, wait_seconds: float) -> None:
+    stat = FileStat(size=1, mtime_ns=0, ctime_ns=START, device=1, inode=1, mode=0o644)
+    assert seconds_until_telling(stat, wall_ns=START + round(age_seconds * SECOND)) == pytest.approx(wait_seconds)

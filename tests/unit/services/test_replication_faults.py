@@ -304,6 +304,40 @@ def test_a_file_that_is_rewritten_with_its_time_set_back_while_it_is_sent_is_sen
     run_virtual(story())
 
 
+def test_a_rewrite_that_no_stat_tells_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same size, and in the same tick of the filesystem's clock as the write that the completing look has seen."""
+
+    async def story() -> None:
+        world = World()
+        scan, marker = world.disk.scan, "checkpoint-100/trainer_state.json"
+        rewritten: list[float] = []
+
+        def rewrite() -> None:
+            world.disk.rewrite_unseen(marker, world.disk.content(marker).replace(b": 100", b" :100"))
+            rewritten.append(asyncio.get_running_loop().time())
+
+        async def scan_between_two_writes(folders: Collection[str] | None = None) -> Tree:
+            first = marker in world.disk._files and not rewritten
+            if first:
+                world.disk.write(marker, world.disk.content(marker))
+            tree = await scan(folders)
+            if first:
+                asyncio.get_running_loop().call_later(0.004, rewrite)
+            return tree
+
+        monkeypatch.setattr(world.disk, "scan", scan_between_two_writes)
+        async with world.machine.on():
+            await asyncio.sleep(5)
+            name = world.save(100)
+            await world.machine.state_of(name, "committed")
+            assert len(rewritten) == 1
+            (manifest,) = world.machine.manifests().values()
+            key = next(file["key"] for file in manifest["files"] if file["path"] == "trainer_state.json")
+            assert world.bucket.objects[KEYS.absolute(key)].body == world.disk.content(marker)
+
+    run_virtual(story())
+
+
 def test_a_file_that_changes_without_end_does_not_fill_the_bucket() -> None:
     async def story() -> None:
         world = World(link=Link(1_000_000))
