@@ -28,24 +28,24 @@ class LocalServer:
 
     def __init__(self, runner: web.AppRunner, address: ListenAddress) -> None:
         self._runner = runner
-        self._wanted = address
+        self.wanted = address
         self._socket_identity: tuple[int, int] | None = None
         self.address: ListenAddress | None = None
         """None as long as the wanted address is taken; with port 0 the real port."""
 
     async def listen(self) -> None:
         """Raises OSError when the address can not be had."""
-        if isinstance(self._wanted, UnixAddress):
-            await self._listen_unix(self._wanted.path)
-            self.address = self._wanted
+        if isinstance(self.wanted, UnixAddress):
+            await self._listen_unix(self.wanted.path)
+            self.address = self.wanted
         else:
-            site = web.TCPSite(self._runner, self._wanted.host, self._wanted.port)
+            site = web.TCPSite(self._runner, self.wanted.host, self.wanted.port)
             try:
                 await site.start()
             except BaseException:
                 await site.stop()  # it stays registered with its runner otherwise
                 raise
-            self.address = TcpAddress(self._wanted.host, self._runner.addresses[0][1])
+            self.address = TcpAddress(self.wanted.host, self._runner.addresses[0][1])
 
     async def _listen_unix(self, path: str) -> None:
         await _remove_stale_socket(path)
@@ -63,12 +63,12 @@ class LocalServer:
 
     def remove_socket(self) -> None:
         """Remove the socket file if it is still the one that we made."""
-        if not isinstance(self._wanted, UnixAddress) or self._socket_identity is None:
+        if not isinstance(self.wanted, UnixAddress) or self._socket_identity is None:
             return
         with contextlib.suppress(OSError):
-            found = os.stat(self._wanted.path)
+            found = os.stat(self.wanted.path)
             if (found.st_dev, found.st_ino) == self._socket_identity:
-                os.unlink(self._wanted.path)
+                os.unlink(self.wanted.path)
 
 
 @asynccontextmanager
@@ -91,26 +91,10 @@ async def serve_http(
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True)
     await runner.setup()
     server = LocalServer(runner, address)
-
-    async def attempt() -> bool:
-        try:
-            await server.listen()
-        except OSError as error:
-            on_taken(f"can not listen on {address}: {error.strerror or error}")
-            return False
-        on_served()
-        return True
-
-    async def keep_trying() -> None:
-        while True:
-            await asyncio.sleep(retry_seconds)
-            if await attempt():
-                return
-
     retrying: asyncio.Task[None] | None = None
     try:
-        if not await attempt():
-            retrying = asyncio.create_task(keep_trying(), name="http-retry")
+        if not await _attempt(server, on_taken, on_served):
+            retrying = asyncio.create_task(_keep_trying(server, on_taken, on_served, retry_seconds), name="http-retry")
         yield server
     finally:
         if retrying is not None:
@@ -118,6 +102,23 @@ async def serve_http(
             await asyncio.gather(retrying, return_exceptions=True)
         await runner.cleanup()
         server.remove_socket()
+
+
+async def _attempt(server: LocalServer, on_taken: Callable[[str], None], on_served: Callable[[], None]) -> bool:
+    try:
+        await server.listen()
+    except OSError as error:
+        on_taken(f"can not listen on {server.wanted}: {error.strerror or error}")
+        return False
+    on_served()
+    return True
+
+
+async def _keep_trying(server: LocalServer, on_taken: Callable[[str], None], on_served: Callable[[], None], seconds: float) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        if await _attempt(server, on_taken, on_served):
+            return
 
 
 async def _remove_stale_socket(path: str) -> None:

@@ -33,7 +33,8 @@ from spotguard.ports.trainer import Trainer
 from spotguard.services.published import Published
 from spotguard.services.urgency import Urgency
 from spotguard.supervisor.control import Control
-from spotguard.supervisor.guard import Guard, Ports
+from spotguard.supervisor.edges import Ports
+from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.life import Life
 from spotguard.supervisor.report import Report
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from typing import TYPE_CHECKING
 
 from spotguard import __version__
 from spotguard.adapters.s3_settings import S3Settings
@@ -14,9 +13,7 @@ from spotguard.core.deadline import InterruptionPolicy
 from spotguard.core.manifest import Host
 from spotguard.core.retention import RetentionRule
 from spotguard.core.run_keys import RunKeys
-
-if TYPE_CHECKING:
-    from spotguard.supervisor.guard import GuardSettings
+from spotguard.supervisor.settings import GuardSettings
 
 
 def run_keys(config: Config) -> RunKeys:
@@ -42,8 +39,6 @@ def this_host(instance_id: str | None = None) -> Host:
 
 
 def guard_settings(config: Config, host: Host) -> GuardSettings:
-    from spotguard.supervisor.guard import GuardSettings  # all of the daemon: a tenth of a second that a restore has no use for
-
     return GuardSettings(
         keys=run_keys(config),
         host=host,

@@ -6,7 +6,7 @@ Nothing that goes wrong here ends the daemon: the next look decides what to try 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -34,6 +34,7 @@ _LONGEST_RETRY_IN_A_HURRY_SECONDS = 2.0
 """Under a deadline: credentials that are renewed and links that come back are to be noticed at once."""
 _UNREADABLE_RETRY_SECONDS = 10.0
 _UNEXPECTED_RETRY_SECONDS = 10.0
+_LAST_IN_LINE = 100_000
 
 
 class Attempts:
@@ -48,8 +49,7 @@ class Attempts:
         problems: ProblemBoard,
         clock: Clock,
         nudge: Callable[[str | None], None],
-        rank: Callable[[str], tuple[int]],
-        in_a_hurry: Callable[[], bool] = lambda: False,
+        in_a_hurry: Callable[[], bool],
     ) -> None:
         self._tools = tools
         self._carrier = carrier
@@ -59,8 +59,9 @@ class Attempts:
         self._problems = problems
         self._clock = clock
         self._nudge = nudge
-        self._rank = rank
         self._in_a_hurry = in_a_hurry
+        self.ranks: Mapping[str, int] = {}
+        """The line, by name: the parts of the lowest go first, of whoever is not in it last."""
         self._loose_failures = 0
         self.loose_retry_at = 0.0
         """Monotonic; the loose files are not tried before."""
@@ -159,7 +160,7 @@ class Attempts:
         if record.upload is None:
             local = record.local or (record.capture.checkpoint if record.capture else None)
             is_directory = local is not None and local.unit is Unit.DIRECTORY
-            rank: Rank = lambda: self._rank(record.name)  # noqa: E731 - asked anew for each part
+            rank: Rank = lambda: (self.ranks.get(record.name, _LAST_IN_LINE),)  # noqa: E731 - asked anew for each part
             record.upload = CheckpointUpload(self._tools, record.name, is_directory=is_directory, rank=rank)
         return record.upload
 

@@ -15,21 +15,17 @@ from spotguard.core.retention import RetentionRule, is_expendable
 from spotguard.core.temporary import looks_temporary
 from spotguard.ports.clock import Clock
 from spotguard.services.attempts import Attempts
-from spotguard.services.carrier import Carrier
 from spotguard.services.checkpoint_upload import UploadTools
 from spotguard.services.committed import Committed
 from spotguard.services.ledger import Ledger, vanish
 from spotguard.services.loose_files import LooseFiles
-from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
 from spotguard.services.records import Record
-from spotguard.services.store_health import StoreHealth
 from spotguard.services.throughput import Throughput
 from spotguard.services.urgency import Urgency
 
 log = structlog.get_logger()
 
-_EARLY_RANK = 100_000
 _EARLY_QUIET_SECONDS = 1.0
 _HALT_SECONDS = 5.0
 
@@ -47,18 +43,16 @@ class Dispatcher:
         self,
         *,
         tools: UploadTools,
-        carrier: Carrier,
+        attempts: Attempts,
         committed: Committed,
         ledger: Ledger,
         loose: LooseFiles,
         throughput: Throughput,
         urgency: Published[Urgency],
         may_write: Callable[[], bool],
-        health: StoreHealth,
-        problems: ProblemBoard,
         clock: Clock,
         nudge: Callable[[str | None], None],
-        retention: RetentionRule = RetentionRule(),  # noqa: B008 - frozen
+        retention: RetentionRule,
     ) -> None:
         self._tools = tools
         self._committed = committed
@@ -70,21 +64,9 @@ class Dispatcher:
         self._may_write = may_write
         self._clock = clock
         self._nudge = nudge
-        self._attempts = Attempts(
-            tools,
-            carrier,
-            committed,
-            loose,
-            health=health,
-            problems=problems,
-            clock=clock,
-            nudge=nudge,
-            rank=self._rank,
-            in_a_hurry=lambda: urgency.value.draining,
-        )
+        self._attempts = attempts
         self._hurries = False
         self._group: asyncio.TaskGroup | None = None
-        self._ranks: dict[str, int] = {}
         self._does_not_fit: tuple[GivenUpName, ...] = ()
         self._loose_task: asyncio.Task[None] | None = None
         self._halted = False
@@ -102,7 +84,7 @@ class Dispatcher:
         """Bring what is being sent into line with what is known now. `observed_at` (monotonic): when the last full scan began."""
         self._begin_or_end_to_hurry()
         decided = self._decide()
-        self._ranks = {name: rank for rank, name in enumerate(decided.send)}
+        self._attempts.ranks = {name: rank for rank, name in enumerate(decided.send)}
         self._does_not_fit = decided.does_not_fit
         for given_up in decided.superseded:
             self._supersede(given_up)
@@ -282,9 +264,6 @@ class Dispatcher:
         finally:
             self._loose_task = None
             self._nudge(None)
-
-    def _rank(self, name: str) -> tuple[int]:
-        return (self._ranks.get(name, _EARLY_RANK),)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._group is not None

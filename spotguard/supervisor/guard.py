@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from spotguard.core.claim import ClaimPhase
-from spotguard.core.deadline import InterruptionPolicy
-from spotguard.core.manifest import Host, Manifest
+from spotguard.core.manifest import Manifest
 from spotguard.core.problem import Problem
-from spotguard.core.retention import RetentionRule
-from spotguard.core.run_keys import RunKeys
 from spotguard.core.status import InterruptionStatus
-from spotguard.ports.announcements import Announcements, SignalJournal
-from spotguard.ports.checkpoint_volume import CheckpointVolume
-from spotguard.ports.clock import Clock
-from spotguard.ports.metadata_service import MetadataService
-from spotguard.ports.object_store import ObjectStore
-from spotguard.ports.part_transfer import PartTransfer
-from spotguard.ports.stored_content import StoredContent
-from spotguard.ports.trainer import Trainer
-from spotguard.ports.writer_watch import WriterWatch
 from spotguard.services.advice import AdviceAnswer
+from spotguard.services.attempts import Attempts
 from spotguard.services.carrier import Carrier, CarrierSettings
 from spotguard.services.checkpoint_upload import UploadTools
 from spotguard.services.claim import RunClaim
@@ -56,53 +42,8 @@ from spotguard.services.trainer_watch import TrainerWatch
 from spotguard.services.urgency import Urgency
 from spotguard.services.vigil import Vigil
 from spotguard.services.writers import Writers
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The edges of the daemon."""
-
-    store: ObjectStore
-    transfer: PartTransfer
-    stored: StoredContent
-    volume: CheckpointVolume
-    trainer: Trainer
-    announcements: Announcements
-    journal: SignalJournal
-    writer_watch: WriterWatch
-    clock: Clock
-    metadata: MetadataService | None
-
-
-@dataclass(frozen=True, slots=True)
-class GuardSettings:
-    """What the operator configured, as the services take it."""
-
-    keys: RunKeys
-    host: Host
-    version: str
-    pid: int
-    watch_dir: str
-    layout: str = "auto"
-    settle_seconds: float = 10.0
-    loose_seconds: float = 60.0
-    rescan_seconds: float = 30.0
-    part_bytes: int = 16 << 20
-    concurrency: int = 8
-    bytes_per_second: float | None = None
-    held_files: int = 512
-    poll_seconds: float = 5.0
-    policy: InterruptionPolicy = InterruptionPolicy()  # noqa: RUF009 - frozen itself
-    signal: str | None = None
-    signal_when: Literal["fits", "always"] = "fits"
-    checkpoint_signal: str | None = None
-    notice_file: bool = False
-    retention: RetentionRule = RetentionRule()  # noqa: RUF009 - frozen itself
-    shutdown_grace_seconds: float = 90.0
-    writes: bool = True
-    """False on a node that may only restore and signal."""
-    claims: bool = True
-    """False for a single pass beside no daemon."""
+from spotguard.supervisor.edges import Ports
+from spotguard.supervisor.settings import GuardSettings
 
 
 class Guard:
@@ -112,73 +53,31 @@ class Guard:
         self.ports = ports
         self.settings = settings
         self.urgency = urgency
-        clock, keys = ports.clock, settings.keys
+        clock = ports.clock
         self.problems = ProblemBoard(clock)
         self.health = StoreHealth(self.problems)
         self.throughput = Throughput(clock)
         self.durations = Durations()
         self.ledger = Ledger()
-        self.committed = Committed(ports.store, keys)
+        self.committed = Committed(ports.store, settings.keys)
         self.schedule = ScanSchedule(rescan_seconds=settings.rescan_seconds)
         self.hooks = Hooks(ports.announcements)
         self.presence = Presence(self.committed)
-        self.claim = RunClaim(
-            ports.store,
-            keys,
-            clock,
-            settings.host,
-            self.problems,
-            self.health,
-            pid=settings.pid,
-            version=settings.version,
-            in_a_hurry=lambda: self.urgency.value.draining,
-            on_vanished=self.presence.doubt,
-        )
+        self.claim = self._build_claim()
         self.monitor = InterruptionMonitor(ports.metadata, clock, self.problems, settings.policy, poll_seconds=settings.poll_seconds)
         self.trainer_watch = TrainerWatch(ports.trainer, self.problems, clock)
         self.signals = TrainerSignal(ports.trainer, ports.journal, self.problems, clock)
-        self.janitor = Janitor(
-            ports.store,
-            ports.transfer,
-            keys,
-            clock,
-            settings.retention,
-            may_run=lambda: self.may_write() and not self.urgency.value.draining,
-            in_use=self.in_use,
-            on_given_up=self.committed.drop,
-        )
+        self.janitor = self._build_janitor()
         self.replicator = self._build_replicator()
         self.presence.on_vanished = self.replicator.recognise_anew
         self.prospects = Prospects(
             self.replicator.view, self.throughput, self.trainer_watch, clock, margin_seconds=settings.policy.margin_seconds
         )
+        self.rehearsal = Rehearsal(self.monitor, self.prospects, self._signalling())
         self.drain = self._build_drain()
-        self.advice = AdviceAnswer(
-            checkpoint_signal=settings.checkpoint_signal,
-            monitor=self.monitor,
-            watch=self.trainer_watch,
-            signals=self.signals,
-            announcements=ports.announcements,
-            urgency=urgency,
-            clock=clock,
-        )
-        self.vigil = Vigil(
-            volume=ports.volume,
-            view=self.replicator.view,
-            prospects=self.prospects,
-            clock_offset=ports.store.clock_offset,
-            problems=self.problems,
-            clock=clock,
-            watch_dir=settings.watch_dir,
-        )
-        self.folder_watch = FolderWatch(
-            ports.writer_watch,
-            view=self.replicator.view,
-            trainers=lambda: self.trainer_watch.view.value.processes,
-            problems=self.problems,
-            clock=clock,
-            watch_dir=settings.watch_dir,
-        )
+        self.advice = self._build_advice()
+        self.vigil = self._build_vigil()
+        self.folder_watch = self._build_folder_watch()
         self.problems.on_raise(self._tell_problem)
         self.lift_cap(False)
 
@@ -204,9 +103,35 @@ class Guard:
     def clock_offset(self) -> float:
         return self.ports.store.clock_offset() or 0.0
 
-    def _build_replicator(self) -> Replicator:
+    def _build_claim(self) -> RunClaim:
+        return RunClaim(
+            self.ports.store,
+            self.settings.keys,
+            self.ports.clock,
+            self.settings.host,
+            self.problems,
+            self.health,
+            pid=self.settings.pid,
+            version=self.settings.version,
+            in_a_hurry=lambda: self.urgency.value.draining,
+            on_vanished=self.presence.doubt,
+        )
+
+    def _build_janitor(self) -> Janitor:
+        return Janitor(
+            self.ports.store,
+            self.ports.transfer,
+            self.settings.keys,
+            self.ports.clock,
+            self.settings.retention,
+            may_run=lambda: self.may_write() and not self.urgency.value.draining,
+            in_use=self.in_use,
+            on_given_up=self.committed.drop,
+        )
+
+    def _build_engine(self) -> PartEngine:
         ports, settings = self.ports, self.settings
-        engine = PartEngine(
+        return PartEngine(
             ports.transfer,
             PartSlots(settings.concurrency),
             self.throughput,
@@ -220,31 +145,47 @@ class Guard:
                 may_abort=lambda: self.claim.state.value.phase is ClaimPhase.HELD,
             ),
         )
+
+    def _build_dispatcher(self) -> Dispatcher:
+        ports, settings = self.ports, self.settings
         condemned, relatives = self.janitor.is_condemned, self.committed.relatives
-        tools = UploadTools(ports.store, engine, ports.volume, settings.keys, ports.clock, condemned, relatives)
+        tools = UploadTools(ports.store, self._build_engine(), ports.volume, settings.keys, ports.clock, condemned, relatives)
         carried = CarrierSettings(settings.host, settings.watch_dir, settings.held_files)
-        dispatcher = Dispatcher(
+        carrier = Carrier(tools, self.committed, ports.clock, carried, on_commit=self._tell_commit, durations=self.durations)
+        loose = LooseFiles(tools, loose_seconds=settings.loose_seconds)
+        return Dispatcher(
             tools=tools,
-            carrier=Carrier(tools, self.committed, ports.clock, carried, on_commit=self._tell_commit, durations=self.durations),
+            attempts=Attempts(
+                tools,
+                carrier,
+                self.committed,
+                loose,
+                health=self.health,
+                problems=self.problems,
+                clock=ports.clock,
+                nudge=self._nudge,
+                in_a_hurry=lambda: self.urgency.value.draining,
+            ),
             committed=self.committed,
             ledger=self.ledger,
-            loose=LooseFiles(tools, loose_seconds=settings.loose_seconds),
+            loose=loose,
             throughput=self.throughput,
             urgency=self.urgency,
             may_write=self.may_write,
-            health=self.health,
-            problems=self.problems,
             clock=ports.clock,
             nudge=self._nudge,
             retention=settings.retention,
         )
+
+    def _build_replicator(self) -> Replicator:
+        ports, settings = self.ports, self.settings
         return Replicator(
             ReplicatorSettings(settings.layout, settings.settle_seconds),
             volume=ports.volume,
             committed=self.committed,
             examination=Examination(ports.volume, settle_seconds=settings.settle_seconds),
             ledger=self.ledger,
-            dispatcher=dispatcher,
+            dispatcher=self._build_dispatcher(),
             writers=Writers(ports.writer_watch, ports.trainer, ports.clock),
             schedule=self.schedule,
             urgency=self.urgency,
@@ -254,10 +195,11 @@ class Guard:
             clock_offset=self.clock_offset,
         )
 
-    def _build_drain(self) -> Drain:
+    def _signalling(self) -> SignalSettings:
         told = self.settings
-        signals = SignalSettings(told.signal, told.checkpoint_signal, told.signal_when, told.notice_file)
-        self.rehearsal = Rehearsal(self.monitor, self.prospects, signals)
+        return SignalSettings(told.signal, told.checkpoint_signal, told.signal_when, told.notice_file)
+
+    def _build_drain(self) -> Drain:
         return Drain(
             monitor=self.monitor,
             replication=self.replicator.view,
@@ -267,7 +209,7 @@ class Guard:
             announcements=self.ports.announcements,
             clock=self.ports.clock,
             final_save=FinalSave(
-                signals,
+                self._signalling(),
                 watch=self.trainer_watch,
                 signals=self.signals,
                 prospects=self.prospects,
@@ -277,6 +219,38 @@ class Guard:
             rehearsal=self.rehearsal,
             lift_cap=self.lift_cap,
             record=self._record,
+        )
+
+    def _build_advice(self) -> AdviceAnswer:
+        return AdviceAnswer(
+            checkpoint_signal=self.settings.checkpoint_signal,
+            monitor=self.monitor,
+            watch=self.trainer_watch,
+            signals=self.signals,
+            announcements=self.ports.announcements,
+            urgency=self.urgency,
+            clock=self.ports.clock,
+        )
+
+    def _build_vigil(self) -> Vigil:
+        return Vigil(
+            volume=self.ports.volume,
+            view=self.replicator.view,
+            prospects=self.prospects,
+            clock_offset=self.ports.store.clock_offset,
+            problems=self.problems,
+            clock=self.ports.clock,
+            watch_dir=self.settings.watch_dir,
+        )
+
+    def _build_folder_watch(self) -> FolderWatch:
+        return FolderWatch(
+            self.ports.writer_watch,
+            view=self.replicator.view,
+            trainers=lambda: self.trainer_watch.view.value.processes,
+            problems=self.problems,
+            clock=self.ports.clock,
+            watch_dir=self.settings.watch_dir,
         )
 
     def _nudge(self, name: str | None) -> None:

@@ -19,9 +19,11 @@ from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.stored_content import StoredContent
 from spotguard.services.published import Published
 from spotguard.services.urgency import Urgency
-from spotguard.supervisor.guard import Guard, GuardSettings, Ports
+from spotguard.supervisor.edges import Ports
+from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.life import End, Life
 from spotguard.supervisor.report import Report
+from spotguard.supervisor.settings import GuardSettings
 from tests.support.memory_copies import MemoryCopies
 from tests.support.memory_store import Link, MemoryBucket, MemoryStore, MemoryTransfer
 from tests.support.memory_trainer import MemoryAnnouncements, MemoryJournal, MemoryServiceManager, MemoryTrainer, MemoryWriterWatch
