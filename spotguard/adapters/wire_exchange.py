@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from spotguard.adapters.wire_sending import AnsweredEarly, Sender
 from spotguard.ports.part_transfer import FileShrank
 
 _ERROR_BYTES = 64 << 10
-_NOT_SENT = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError, http.client.RemoteDisconnected)
+_NOT_SENT = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError, http.client.RemoteDisconnected)
 """How a connection fails that the peer closed while it was idle."""
 
 
@@ -128,7 +129,8 @@ class Exchange:
             return True
         response = connection.getresponse()
         _read(response, request, answer)
-        return response.will_close or self._broken_off
+        perhaps_unread = answer.is_refusal and request.body is not None
+        return response.will_close or perhaps_unread or self._broken_off
 
 
 def _send(connection: http.client.HTTPConnection, request: WireRequest) -> None:

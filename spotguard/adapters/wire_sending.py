@@ -31,18 +31,30 @@ class Sender:
         self._method = method
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN | select.POLLOUT)
-        self._stall_ms = None if (timeout := link.gettimeout()) is None else timeout * 1000
+        self._timeout = link.gettimeout()
+        self._stall_ms = None if self._timeout is None else self._timeout * 1000
 
     def send(self, piece: memoryview) -> None:
         """Raises AnsweredEarly, TimeoutError when the socket takes nothing for as long as its timeout, OSError."""
-        while piece:
-            ready = self._poll.poll(self._stall_ms)
-            if not ready:
-                raise TimeoutError("the store takes nothing")
-            if ready[0][1] & select.POLLIN:
-                self._look()
-            if ready[0][1] & ~select.POLLIN:  # there is room, or an error that sending will name
-                piece = piece[self._link.send(piece) :]
+        self._link.settimeout(0)  # with a timeout, Python would ask before each call whether there is room
+        try:
+            while piece:
+                try:
+                    piece = piece[self._link.send(piece) :]
+                except ssl.SSLWantReadError:  # room alone would not do
+                    self._wait(select.POLLIN)
+                except _NOTHING_YET:
+                    self._wait(select.POLLIN | select.POLLOUT)
+        finally:
+            self._link.settimeout(self._timeout)
+
+    def _wait(self, until: int) -> None:
+        self._poll.modify(self._link, until)
+        ready = self._poll.poll(self._stall_ms)
+        if not ready:
+            raise TimeoutError("the store takes nothing")
+        if ready[0][1] & select.POLLIN:
+            self._look()
 
     def await_answer(self) -> None:
         """Wait until an answer begins: as long as the body still leaves the kernel's buffer, and a timeout longer. Raises TimeoutError."""
@@ -61,16 +73,13 @@ class Sender:
 
     def _look(self) -> None:
         """Take what has arrived. Under TLS it may be no answer but the protocol's own."""
-        timeout = self._link.gettimeout()
-        self._link.settimeout(0)
         try:
             arrived = self._link.recv(1 << 16)
         except _NOTHING_YET:
             return
-        finally:
-            self._link.settimeout(timeout)
         if not arrived:
             raise ConnectionResetError("the store closed the connection")
+        self._link.settimeout(self._timeout)
         response = http.client.HTTPResponse(_Resumed(arrived, self._link), method=self._method)  # type: ignore[arg-type] # it asks for no more
         response.begin()
         raise AnsweredEarly(response)
