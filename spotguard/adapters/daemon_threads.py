@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_AGAIN_SECONDS = 0.5
 _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
@@ -33,11 +34,21 @@ class DaemonThreads:
         """The same as a future of the running loop; cancelling it is cancelling the call."""
         promised: Future[T] = Future()
         self._jobs.put((promised, call))
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
-            thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        if not self._idle.acquire(blocking=False):
+            self._grow()
         return asyncio.wrap_future(promised)
+
+    def _grow(self) -> None:
+        if len(self._threads) >= self._limit:
+            return
+        thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # a limit of this container or user: the call, whose file may be closed if we raised, waits for another thread
+            if not self._threads:
+                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._grow)
+            return
+        self._threads.append(thread)
 
     def close(self) -> list[threading.Thread]:
         """Let every thread end after its present call; returns those still alive, which die with the process."""

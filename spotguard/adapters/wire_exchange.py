@@ -70,8 +70,12 @@ class Exchange:
         """The answer; a failure of the network or of the file is in its `error`. Raises what `prepare` raises."""
         request = self._prepare()
         while True:
-            connection, used_before = self._connections.take(self._place)
             answer = Answer()
+            try:
+                connection, used_before = self._connections.take(self._place)
+            except OSError as error:  # no descriptor is left, or the certificates can not be read: no fault of the file
+                answer.error = error
+                return answer
             try:
                 self._perform(connection, request, answer)
             except (OSError, http.client.HTTPException, ValueError, FileShrank, BrokenOff) as error:

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 _LOOK_SECONDS = 0.5
 _ERRANDS_SECONDS = 65.0
 """Longer than any hook may take."""
+_WHY_LENGTH = 500
+"""All that is left must fit into one message."""
 
 
 async def guard_command(config: Config, parent: MessageLink) -> int:
@@ -49,7 +51,7 @@ async def guard_command(config: Config, parent: MessageLink) -> int:
         view = guard.replicator.view.value
         states = {checkpoint.name: checkpoint.why or checkpoint.state.value for checkpoint in view.checkpoints}
         names = (*view.uncommitted, *view.being_written) if guard.settings.writes else ()
-        left = [[name, states.get(name, "not committed")] for name in names[:50]]
+        left = [[name, states.get(name, "not committed")[:_WHY_LENGTH]] for name in names[:50]]
         saved = view.last_commit.name if view.last_commit else None
         parent.send({"left": left, "saved": saved, "writes": guard.settings.writes})
         return int(end)

@@ -215,6 +215,13 @@ def test_a_request_broken_off_before_it_began_touches_no_file(connections: Conne
     assert body.crc64nvme == 0
 
 
+def test_a_connection_that_can_not_be_made_is_a_failure_of_the_network_and_not_of_the_file(connections: Connections, file: int) -> None:
+    body = FileBody(Slice(file, 0, 10), framed=True)
+    answer = put(connections, Place("127.0.0.1", 1, "/no/such/certificates.pem"), body).run()
+    assert isinstance(answer.error, OSError)
+    assert body.failure is None
+
+
 def test_an_answer_longer_than_asked_for_writes_nothing_beyond(connections: Connections, file: int) -> None:
     before = os.pread(file, 100, 200)
     with listening(lambda link: (head_of(link), link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: 500\r\n\r\n" + bytes(500)))[1]) as place:
