@@ -1,4 +1,4 @@
-"""Who may ask what of the local HTTP interface (DESIGN.md section 6).
+"""Who may ask what of the local HTTP interface (docs/http.md).
 
 On loopback every local process may read; the danger is a web page in a browser on the same machine. It can send a POST to us but no
 header of its own without asking first, so a POST needs `X-Spotguard`; and by DNS rebinding it can read from us, but then under its own

@@ -1,4 +1,4 @@
-"""What the local HTTP interface answers (DESIGN.md section 6). Every answer is made from a snapshot; nothing is decided here."""
+"""What the local HTTP interface answers (docs/http.md). Every answer is made from a snapshot; nothing is decided here."""
 
 from __future__ import annotations
 

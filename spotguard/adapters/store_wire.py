@@ -1,6 +1,6 @@
 """Requests that move bytes between files and the store: our own HTTP exchange, where boto3 found that the store is.
 
-Why not the CRT's S3 client, as before: it copies every body into buffers of its own, and a second time into its frames. Measured side by
+Why not the S3 client of the AWS CRT: it copies every body into buffers of its own, and a second time into its frames. Measured side by
 side on two cores (benchmarks/): the same parts leave at more than twice the throughput, for half the CPU and an eighth of the memory.
 """
 

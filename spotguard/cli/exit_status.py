@@ -1,4 +1,4 @@
-"""What the exit status says (DESIGN.md section 5)."""
+"""What the exit status says (docs/operations.md, "Exit status")."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ class ConfigError(Exception):
     """The configuration cannot be used. Each of `lines` names field, value, and line or variable, and says what to do."""
 
     exit_status = 2
-    """Of a command that ends with it (DESIGN.md section 5)."""
+    """Of a command that ends with it (docs/operations.md, "Exit status")."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))

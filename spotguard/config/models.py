@@ -1,4 +1,4 @@
-"""The whole configuration as one frozen value: `config.watch.dir`, `config.destination.url`, … (DESIGN.md section 4).
+"""The whole configuration as one frozen value: `config.watch.dir`, `config.destination.url`, … (docs/configuration.md).
 
 A `Config` is always usable as it is: what a key means is checked here, and whether keys go together. Where the values come from
 is `spotguard.config.sources`.

@@ -1,4 +1,4 @@
-"""Puts the configuration together (DESIGN.md section 4). What wins, from the lowest: defaults, variables of others that are
+"""Puts the configuration together (docs/configuration.md). What wins, from the lowest: defaults, variables of others that are
 defaults, the file, `SPOTGUARD_…__…` variables, options."""
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class CompleteBy(StrEnum):
 
 
 class CheckpointState(StrEnum):
-    """What has become of a checkpoint that is, or was, on disk (DESIGN.md section 2)."""
+    """What has become of a checkpoint that is, or was, on disk."""
 
     WRITING = "writing"
     COMPLETE = "complete"
@@ -189,7 +189,7 @@ Assessment = Whole | Unfinished
 
 
 class Order(NamedTuple):
-    """The order in which checkpoints are newer or older, everywhere (DESIGN.md section 2)."""
+    """The order in which checkpoints are newer or older, everywhere."""
 
     saved_at: int
     """Whole seconds since the epoch, S3's clock."""

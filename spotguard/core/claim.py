@@ -1,4 +1,4 @@
-"""Who writes a run: claims are numbered objects, and the highest number holds (DESIGN.md section 3, "One writer").
+"""Who writes a run: claims are numbered objects, and the highest number holds (docs/architecture.md, "One writer").
 
 Decisions only. A newcomer waits until every claim below its own that may still write is *settled*: released, of the same host, of
 a host whose drain has its recorded verdict, or silent for long enough. The argument for safety: a holder asks for the next

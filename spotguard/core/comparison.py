@@ -29,7 +29,7 @@ def compare(local: LocalCheckpoint, committed: Manifest) -> Comparison:
     """Compare a checkpoint on disk with the last generation of its name.
 
     A committed name gets a new generation only if no file of its last generation is missing and at least one changed or came
-    (DESIGN.md section 3). Permission bits alone are no change.
+    (docs/storage-format.md). Permission bits alone are no change.
     """
     by_path = {file.path: file for file in local.files}
     here = by_path.keys() | {path for path, _ in local.links}

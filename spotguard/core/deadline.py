@@ -1,4 +1,4 @@
-"""By when all must be done after a notice, on the monotonic axis (the table of DESIGN.md section 7).
+"""By when all must be done after a notice, on the monotonic axis.
 
 The time that a notice names and the `Date` of the answer that carried it come from one clock, so their difference is right
 whatever the local clock says. That difference, added to the monotonic moment of the answer, is the deadline.

@@ -1,4 +1,4 @@
-"""Garbage: which objects under a run may be deleted because nothing needs them (DESIGN.md section 3, "What goes").
+"""Garbage: which objects under a run may be deleted because nothing needs them (docs/storage-format.md, "What the janitor deletes").
 
 Every rule here answers "may it go?" and says no when in doubt: an object too many costs cents, one too few costs the training.
 """

@@ -1,4 +1,4 @@
-"""The `interruption` object of DESIGN.md section 6 as JSON: in the notice file, the hooks and the record."""
+"""The `interruption` object of docs/http.md as JSON: in the notice file, the hooks and the record."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The bytes of a manifest: the one format that must be kept for ever.
 
-Format 1 is JSON in UTF-8 as DESIGN.md section 3 shows it. Unknown fields are ignored, an unknown format is refused, and so is every path
+Format 1 is JSON in UTF-8 as docs/storage-format.md shows it. Unknown fields are ignored, an unknown format is refused, and so is every path
 that could lead out of the folder that is restored into, whoever wrote it.
 """
 

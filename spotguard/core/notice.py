@@ -1,4 +1,4 @@
-"""Notices: statements that the instance will go, and what each kind means (DESIGN.md section 7).
+"""Notices: statements that the instance will go, and what each kind means.
 
 A notice is what the metadata service said, already parsed. Times are seconds since the epoch in the clock of the service that
 gave the notice; `seen_date` is the `Date` of that same answer, so their difference is free of the local clock's error.

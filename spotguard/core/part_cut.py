@@ -1,4 +1,4 @@
-"""Into which parts a file is cut (DESIGN.md section 4, `upload.part_size_mib`; S3's limits: AWS facts section 3.1)."""
+"""Into which parts a file is cut (docs/configuration.md, `upload.part_size_mib`; S3's limits: its "multipart upload limits")."""
 
 from __future__ import annotations
 

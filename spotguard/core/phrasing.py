@@ -17,6 +17,15 @@ def size(number: float) -> str:
     return f"{value:.0f} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
 
 
+def readable_bytes(size: float) -> str:
+    """`1.5 GB`: powers of 1,000, as disks and prices are given."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(size) < 999.5:
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.5 else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.4g} TB"
+
+
 def duration(seconds: float) -> str:
     """The two largest units: `0.4 s`, `12 s`, `2 min 5 s`, `3 h`, `2 d 4 h`."""
     if seconds < 0:

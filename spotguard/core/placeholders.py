@@ -1,4 +1,4 @@
-"""`{checkpoint}`, `{stage}` and `{step}` in the trainer's command line (DESIGN.md section 5).
+"""`{checkpoint}`, `{stage}` and `{step}` in the trainer's command line (docs/commands.md, "resume").
 
 Only these three are replaced, in one pass, so braces that mean something else (JSON, shell, format strings) stay as they are.
 """

@@ -1,4 +1,4 @@
-"""Problems: what an operator must know, each with a fix. The codes are a contract (DESIGN.md section 6)."""
+"""Problems: what an operator must know, each with a fix. The codes are a contract (docs/operations.md)."""
 
 from __future__ import annotations
 

@@ -158,12 +158,3 @@ def layout_of_relative(name: str, layout: str, committed: Iterable[Manifest]) ->
     A save that was cut off may lack the very file by which its layout is told, and looks like a generic one then."""
     relatives = [manifest for manifest in committed if generalised(manifest.name) == generalised(name)]
     return max(relatives, key=lambda manifest: manifest.order).layout if relatives else layout
-
-
-def readable_bytes(size: float) -> str:
-    """`1.5 GB`: powers of 1,000, as disks and prices are given."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if abs(size) < 999.5:
-            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.5 else f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.4g} TB"

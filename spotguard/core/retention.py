@@ -1,4 +1,4 @@
-"""Retention: which committed generations the user's `keep_*` rules give up (DESIGN.md section 3, "What goes").
+"""Retention: which committed generations the user's `keep_*` rules give up (docs/configuration.md).
 
 A checkpoint stays if any one of the rules keeps it; the newest of each stage stays whatever they say. Of a checkpoint that stays, the
 newest two generations stay and older ones go, so that `last.ckpt` does not pile up. Without any rule everything stays.

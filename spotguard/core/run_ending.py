@@ -1,4 +1,4 @@
-"""With which status `spotguard run` ends (DESIGN.md section 5)."""
+"""With which status `spotguard run` ends (docs/commands.md, "run")."""
 
 from __future__ import annotations
 

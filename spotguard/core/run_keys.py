@@ -1,4 +1,4 @@
-"""Names in the bucket: where a run keeps its data, manifests, claims and records (DESIGN.md section 3).
+"""Names in the bucket: where a run keeps its data, manifests, claims and records (docs/storage-format.md).
 
 Keys are absolute in the bucket; a `relative` key is one without the run's prefix, as manifests record it.
 """

@@ -1,4 +1,4 @@
-"""What the daemon tells the world: the one description of itself that leaves the process (DESIGN.md section 6).
+"""What the daemon tells the world: the one description of itself that leaves the process (docs/http.md).
 
 Field names are a contract. All values are frozen snapshots; times are aware datetimes in UTC.
 """

@@ -8,5 +8,5 @@ _PATTERNS = (".*", "tmp-*", "*.tmp*", "*-tmp")
 
 
 def looks_temporary(path: str) -> bool:
-    """Whether the file's name or one of its folders looks temporary (DESIGN.md section 9, `upload early`)."""
+    """Whether the file's name or one of its folders looks temporary; such a file is not sent early."""
     return any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in _PATTERNS)

@@ -1,4 +1,4 @@
-"""Whom to signal, of all processes whose command line matches (DESIGN.md section 7).
+"""Whom to signal, of all processes whose command line matches (docs/trainers.md).
 
 A process table is one look at a moving target: a parent may be missing or, after a number was reused, even lie below its child.
 Nothing here relies on the table being a tree.

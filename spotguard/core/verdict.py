@@ -1,4 +1,4 @@
-"""When may the daemon say that it is safe for the machine to die? (DESIGN.md section 7)
+"""When may the daemon say that it is safe for the machine to die? (docs/architecture.md, "Why `safe` means restorable")
 
 The argument. Say `safe` at a moment t. Some full scan began after the trainer had exited, or after its final save was committed, or,
 with nobody to signal, after the notice; that scan and what was learned since show nothing that is being written and nothing whole that is

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spotguard.core.checkpoint import Unit, stage_of
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.manifest import Manifest, ManifestFile
-from spotguard.core.recovery import readable_bytes
+from spotguard.core.phrasing import readable_bytes
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.placement import Move, NoSpace, Placement, PlacementFailed, Stage
 from spotguard.ports.progress import ProgressSink

@@ -1,4 +1,4 @@
-"""Holds the run for this daemon, so that one writes at a time (DESIGN.md section 3, "One writer").
+"""Holds the run for this daemon, so that one writes at a time (docs/architecture.md, "One writer").
 
 Claims are never taken away: a newcomer adds the next number, the holder sees it, finishes and says so. Nothing that fails here
 raises; the store is asked again, and `state` tells how far it has come.

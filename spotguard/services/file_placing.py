@@ -25,7 +25,7 @@ from spotguard.services.reuse import Duplicate, differs_at_first, find_duplicate
 from spotguard.services.upload_tally import UploadTally
 
 REUSE_SECONDS = 3 * 24 * 3600.0
-"""A commit reuses no object older than this; the janitor takes none younger than 7 days (DESIGN.md section 3)."""
+"""A commit reuses no object older than this; the janitor takes none younger than 7 days (docs/architecture.md)."""
 _CLOCK_SLACK_SECONDS = 5.0
 
 

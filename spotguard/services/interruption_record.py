@@ -1,4 +1,4 @@
-"""One interruption as it was, kept in the bucket for people and for the next machine (DESIGN.md section 3)."""
+"""One interruption as it was, kept in the bucket for people and for the next machine (docs/storage-format.md)."""
 
 from __future__ import annotations
 

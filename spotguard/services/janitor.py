@@ -1,4 +1,4 @@
-"""The janitor: gives up what the retention rule gives up, and at most daily sweeps away what nothing needs (DESIGN.md section 3).
+"""The janitor: gives up what the retention rule gives up, and at most daily sweeps away what nothing needs (docs/storage-format.md).
 
 Retention runs after commits, deletes the manifests first, and then the objects that no remaining manifest names; killed in between it
 leaves objects without a manifest, which restore never sees and a later sweep removes. The sweep deletes only what

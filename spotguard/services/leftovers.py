@@ -22,7 +22,7 @@ from spotguard.ports.stored_content import StoredContent
 log = structlog.get_logger()
 
 OLDEST_SECONDS = 3 * 24 * 3600.0
-"""S3 dates an object from the beginning of its upload, and a commit names none that is older than 3 days (DESIGN.md section 3)."""
+"""S3 dates an object from the beginning of its upload, and a commit names none that is older than 3 days (docs/architecture.md)."""
 _AT_ONCE = 2
 
 

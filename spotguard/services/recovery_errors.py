@@ -1,4 +1,4 @@
-"""Why a restore brought nothing. `str()` is one line for people; `exit_status` is the process's (DESIGN.md section 5)."""
+"""Why a restore brought nothing. `str()` is one line for people; `exit_status` is the process's (docs/operations.md)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ import structlog
 
 from spotguard.core.checkpoint import Unit, stage_of, step_of
 from spotguard.core.manifest import Host, Manifest, ManifestError
-from spotguard.core.recovery import FolderTime, LocalCandidate, candidates, folder_times, newest_relatives, quarantine_name, readable_bytes
+from spotguard.core.phrasing import readable_bytes
+from spotguard.core.recovery import FolderTime, LocalCandidate, candidates, folder_times, newest_relatives, quarantine_name
 from spotguard.core.run_keys import ManifestKey, RunKeys
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock

@@ -94,7 +94,7 @@ async def pending_notice(metadata: MetadataService | None, *, rebalance_drains: 
 
 
 MAINTENANCE_SECONDS = 120.0
-"""Scheduled maintenance is an interruption from so long before its start (DESIGN.md section 7)."""
+"""Scheduled maintenance is an interruption from so long before its start."""
 
 _WORDS = {
     NoticeKind.TERMINATE: "be terminated",

@@ -1,4 +1,4 @@
-"""Did the writer of a checkpoint without a marker die too soon after its last write? (DESIGN.md section 2)"""
+"""Did the writer of a checkpoint without a marker die too soon after its last write? (docs/layouts.md)"""
 
 from __future__ import annotations
 

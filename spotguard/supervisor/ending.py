@@ -27,7 +27,7 @@ _LEAST_SECONDS = 2.0
 
 
 class End(IntEnum):
-    """How the daemon ends, as its exit status (DESIGN.md section 5)."""
+    """How the daemon ends, as its exit status (docs/operations.md, "Exit status")."""
 
     DONE = 0
     LEFT_UNSAVED = 6

@@ -79,6 +79,6 @@ def _look(root: str, sights: _Sights) -> tuple[str | None, float | None]:
 
 
 def _age_order(checkpoint: LocalCheckpoint) -> tuple[int, int, str]:
-    """DESIGN.md section 2: saved_at, then step."""
+    """As everywhere: saved_at, then step."""
     step = checkpoint.step
     return checkpoint.saved_ns // 1_000_000_000, -1 if step is None else step, checkpoint.name

@@ -12,7 +12,7 @@ from typing import Any
 
 STATE_FILE = "training_state.json"
 _MOST_BYTES = 64 * 1024
-"""What is larger is not kept with each checkpoint (DESIGN.md section 3, companions)."""
+"""What is larger is not kept with each checkpoint (docs/storage-format.md, companions)."""
 
 
 class DamagedState(ValueError):

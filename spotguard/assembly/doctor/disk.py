@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spotguard.assembly.doctor.patient import Patient
 from spotguard.core.diagnosis import Finding, Verdict
-from spotguard.core.recovery import readable_bytes
+from spotguard.core.phrasing import readable_bytes
 
 NAME = "disk"
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from spotguard.assembly.doctor.patient import SEE_BUCKET, Patient
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.core.exposure import NOTICE_SECONDS, flush_seconds, longest_fitting
-from spotguard.core.recovery import readable_bytes
+from spotguard.core.phrasing import readable_bytes
 from spotguard.core.status import DaemonState
 from spotguard.ports.daemon_control import DaemonRefused, NoDaemon
 from spotguard.ports.object_store import StoreError

@@ -1,4 +1,4 @@
-"""When a checkpoint of no known framework is whole (DESIGN.md section 2): quiet, sound, complete beside its predecessor."""
+"""When a checkpoint of no known framework is whole (docs/layouts.md): quiet, sound, complete beside its predecessor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each path answers: the shapes of DESIGN.md section 6, written out."""
+"""What each path answers: the shapes of docs/http.md, written out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of DESIGN.md section 7, row by row, and that deadlines stay where they are."""
+"""The deadline of each kind of notice, and that deadlines stay where they are."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from spotguard.core.checkpoint import Order, stage_of
 from spotguard.core.loose import LooseFile
+from spotguard.core.phrasing import readable_bytes
 from spotguard.core.recovery import (
     FOLDER_GAP_NS,
     FolderTime,
@@ -20,7 +21,6 @@ from spotguard.core.recovery import (
     folder_times,
     loose_to_bring,
     newest_relatives,
-    readable_bytes,
 )
 from spotguard.core.run_keys import ManifestKey, RunKeys
 

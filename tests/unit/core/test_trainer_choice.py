@@ -1,4 +1,4 @@
-"""Whom to signal, from tables of processes (DESIGN.md section 7)."""
+"""Whom to signal, from tables of processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a notice to the verdict (DESIGN.md section 7, row by row), in virtual time."""
+"""From a notice to the verdict (each kind of notice), in virtual time."""
 
 from __future__ import annotations
 
