@@ -21,6 +21,7 @@ from spotguard.adapters.together import settled
 from spotguard.adapters.wire_body import FileBody, FileSink
 from spotguard.adapters.wire_connections import Connections, Place
 from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire_proxy import Proxy, proxy_for
 from spotguard.adapters.wire_signing import UNSIGNED, UNSIGNED_WITH_TRAILER, sign
 from spotguard.ports.object_store import StoreUnavailable
 
@@ -37,10 +38,13 @@ class StoreWire:
         self.pacing = self._connections.pacing
         self._threads = DaemonThreads("spotguard-wire", 2 * access.settings.connections)
         self._route: Route | None = None
+        self._proxy: Proxy | None = None
 
     async def ready(self, subject: Subject) -> None:
         """Find out where the store is. Raises port errors."""
-        self._route = await self._access.route(subject)
+        route = await self._access.route(subject)
+        if route is not self._route:
+            self._route, self._proxy = route, proxy_for(route.endpoint)
 
     @property
     def custom_endpoint(self) -> bool:
@@ -85,10 +89,15 @@ class StoreWire:
         route = self._route
         assert route is not None
 
-        def prepare() -> WireRequest:
-            return WireRequest(method, path, self._signed(route, method, path, headers, trailer=trailer), body, sink)
+        place = self._place(route)
 
-        exchange = Exchange(self._connections, self._place(route), prepare)
+        def prepare() -> WireRequest:
+            signed = self._signed(route, method, path, headers, trailer=trailer)
+            if place.proxy is None or route.secure:
+                return WireRequest(method, path, signed, body, sink)
+            return WireRequest(method, f"http://{self.host}{path}", {**signed, **place.proxy.headers}, body, sink)
+
+        exchange = Exchange(self._connections, place, prepare)
         ended = self._threads.start(exchange.run)
         try:
             await asyncio.wait([ended], timeout=limit_seconds)
@@ -118,4 +127,4 @@ class StoreWire:
     def _place(self, route: Route) -> Place:
         """Trusts what boto3 trusts: AWS_CA_BUNDLE or the like, else the bundle it comes with (a slim image has no other)."""
         host = urlsplit(f"//{self.host}").hostname or ""
-        return Place(host, self.port or 443, (route.ca_bundle or str(where())) if route.secure else None)
+        return Place(host, self.port or 443, (route.ca_bundle or str(where())) if route.secure else None, self._proxy)

@@ -12,6 +12,7 @@ import time
 from typing import NamedTuple
 
 from spotguard.adapters.connection_pacing import ConnectionPacing
+from spotguard.adapters.wire_proxy import Proxy
 
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 15.0
@@ -25,6 +26,8 @@ class Place(NamedTuple):
     port: int
     ca_bundle: str | None
     """With which the store's certificate is checked; None for plain http."""
+    proxy: Proxy | None = None
+    """What is asked for a tunnel; of plain http, for each request."""
 
 
 class _Spread:
@@ -93,11 +96,15 @@ class Connections:
         return connection
 
     def _unconnected(self, place: Place) -> http.client.HTTPConnection:
+        host, port = (place.host, place.port) if place.proxy is None else (place.proxy.host, place.proxy.port)
         if place.ca_bundle is None:
-            return http.client.HTTPConnection(place.host, place.port, timeout=self._stall_seconds)
+            return http.client.HTTPConnection(host, port, timeout=self._stall_seconds)
         if place.ca_bundle not in self._contexts:
             self._contexts[place.ca_bundle] = ssl.create_default_context(cafile=place.ca_bundle)
-        return http.client.HTTPSConnection(place.host, place.port, timeout=self._stall_seconds, context=self._contexts[place.ca_bundle])
+        connection = http.client.HTTPSConnection(host, port, timeout=self._stall_seconds, context=self._contexts[place.ca_bundle])
+        if place.proxy is not None:
+            connection.set_tunnel(place.host, place.port, dict(place.proxy.headers))
+        return connection
 
 
 def _has_ended(connection: http.client.HTTPConnection) -> bool:

@@ -1,0 +1,34 @@
+"""The proxy between us and the store: whatever boto3 finds in HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from botocore.utils import get_environ_proxies
+
+
+class Proxy(NamedTuple):
+    host: str
+    port: int
+    authorization: str | None = None
+    """The value of `Proxy-Authorization`, from a user and a password in the URL."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {} if self.authorization is None else {"Proxy-Authorization": self.authorization}
+
+
+def proxy_for(endpoint: str) -> Proxy | None:
+    """The proxy for requests to this URL; None where they go straight. Raises ValueError for a port that is none.
+
+    The way to the proxy itself is plain, as it is nearly everywhere: what matters is encrypted from end to end inside."""
+    named = get_environ_proxies(endpoint).get(urlsplit(endpoint).scheme)
+    if not named:
+        return None
+    url = urlsplit(named if "://" in named else f"http://{named}")
+    user = f"{unquote(url.username)}:{unquote(url.password or '')}" if url.username else None
+    authorization = None if user is None else "Basic " + base64.b64encode(user.encode()).decode()
+    return Proxy(url.hostname or "", url.port or 80, authorization)
