@@ -59,7 +59,7 @@ class Story:
         reference = self._reference()
         first = self._machine("machine-a")
         daemon, training = self._train_until_saved(first)
-        self._interrupt(first, daemon, training)
+        self._interrupt(daemon, training)
         self._lose(first, daemon, training)
         second = self._machine("machine-b")
         self._resume(second)
@@ -99,7 +99,7 @@ class Story:
         self._phase("training until the notice", since)
         return daemon, training
 
-    def _interrupt(self, machine: Machine, daemon: DaemonProcess, training: TrainingProcess) -> None:
+    def _interrupt(self, daemon: DaemonProcess, training: TrainingProcess) -> None:
         pace = self._pace
         self._narrator.scene(f"AWS wants machine A back in {pace.notice_seconds:.0f} s, in the middle of step {training.last_step() + 1}")
         since = time.monotonic()

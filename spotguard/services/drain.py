@@ -200,7 +200,7 @@ class Drain:
         """`on_safe` runs once, when the trainer is gone or at the deadline; `on_unsafe` at the deadline."""
         if not self._runs_hooks(course):
             return
-        gone = course.interruption.drill or self._trainer_is_gone(course)
+        gone = course.interruption.drill or self._trainer_is_gone()
         if course.verdict == "safe" and not course.told_safe and (gone or now >= course.interruption.deadline):
             course.told_safe = True
             self._spawn(self._announcements.run_hook("on_safe", interruption_document(course.status(self._replication.value))))
@@ -208,7 +208,7 @@ class Drain:
             course.told_unsafe = True
             self._spawn(self._announcements.run_hook("on_unsafe", interruption_document(course.status(self._replication.value))))
 
-    def _trainer_is_gone(self, course: Course) -> bool:
+    def _trainer_is_gone(self) -> bool:
         return self._watch.configured and not self._signals.awaited and not self._watch.view.value.processes
 
     async def _wait(self, course: Course) -> None:

@@ -100,7 +100,7 @@ class LooseFiles:
             return
         try:
             size = held.stat.size
-            sent = await self._place(file.path, size, known, Errand(held, size, "", self._metadata(), lambda: _LAST_IN_LINE, may_grow=True))
+            sent = await self._place(file.path, known, Errand(held, size, "", self._metadata(), lambda: _LAST_IN_LINE, may_grow=True))
         except (FileShrank, ChangedWhileSending):
             self._rest(file, _CHANGING_REST_SECONDS)
             return  # it is being rewritten: the next scan sees another stat and it is due again
@@ -119,7 +119,7 @@ class LooseFiles:
                 del known[path]
         self._unreadable &= files.keys()
 
-    async def _place(self, path: str, size: int, known: LooseFile | None, errand: Errand) -> Placed:
+    async def _place(self, path: str, known: LooseFile | None, errand: Errand) -> Placed:
         """Overwrite our own earlier copy; a key that somebody else wrote is left alone and the next `@n` is taken."""
         if known is not None:
             return await self._tools.engine.send(_to(errand, self._tools.keys.absolute(known.key), only_new=False))

@@ -19,7 +19,7 @@ _FOLDER_OPTION = re.compile(r"^--?(output|save|checkpoint|ckpt|checkpoints|defau
 
 async def examine(patient: Patient) -> Sequence[Finding]:
     root = patient.config.watch.dir
-    findings = [_elsewhere(pid, folder, str(root)) for pid, folder in _told_folders(patient, await patient.trainer_processes())]
+    findings = [_elsewhere(pid, folder, str(root)) for pid, folder in _told_folders(await patient.trainer_processes())]
     wrong = [finding for finding in findings if finding is not None]
     if wrong:
         return wrong
@@ -39,7 +39,7 @@ async def examine(patient: Patient) -> Sequence[Finding]:
     return [Finding(NAME, Verdict.OK, found)]
 
 
-def _told_folders(patient: Patient, processes: Sequence[TrainerProcess]) -> Iterator[tuple[int, str]]:
+def _told_folders(processes: Sequence[TrainerProcess]) -> Iterator[tuple[int, str]]:
     """The folders that the trainer's command line names for its output."""
     for process in processes:
         pid = process.pid

@@ -49,12 +49,10 @@ class Composer:
         return soundness.probes_of(checkpoint)
 
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
-        if fault := soundness.fault_in(checkpoint, findings):
-            return Unfinished(fault)
-        if circumstances.declared:
-            return Whole(CompleteBy.DECLARED)
-        if missing := lacks(checkpoint, circumstances.predecessor):
-            return Unfinished(f"{missing} is not there, which another rank or the checkpoint before it has")
+        if decided := soundness.without_waiting(soundness.fault_in(checkpoint, findings), circumstances):
+            return decided
+        if why := lacks(checkpoint, circumstances.predecessor):
+            return Unfinished(why)
         if checkpoint.links_beside:
             return Whole(CompleteBy.MARKER)
         return whole_once_quiet(circumstances, circumstances.settle_seconds, CompleteBy.QUIET, "no link leads to it")

@@ -40,10 +40,8 @@ class Dcp:
         return soundness.probes_of(checkpoint)
 
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
-        if fault := soundness.fault_in(checkpoint, findings) or _no_metadata(checkpoint):
-            return Unfinished(fault)
-        if circumstances.declared:
-            return Whole(CompleteBy.DECLARED)
+        if decided := soundness.without_waiting(soundness.fault_in(checkpoint, findings) or _no_metadata(checkpoint), circumstances):
+            return decided
         # All ranks had written their shards before `.metadata` got its name, so which ranks there are is known from it.
         if missing := lacking(checkpoint, circumstances.predecessor, but=is_shard):
             return Unfinished(f"{missing} is not there, which the checkpoint before it had")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit, Whole, step_of
+from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit, step_of
 from spotguard.core.layouts import soundness
 from spotguard.core.layouts.base import Circumstances, Claim, PointerText
 from spotguard.core.layouts.generic_rule import lacks, long_quiet, whole_once_quiet
@@ -38,12 +38,10 @@ class DeepSpeed:
         return soundness.probes_of(checkpoint)
 
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
-        if fault := soundness.fault_in(checkpoint, findings):
-            return Unfinished(fault)
-        if circumstances.declared:
-            return Whole(CompleteBy.DECLARED)
-        if missing := lacks(checkpoint, circumstances.predecessor):
-            return Unfinished(f"{missing} is not there, which another rank or the checkpoint before it has")
+        if decided := soundness.without_waiting(soundness.fault_in(checkpoint, findings), circumstances):
+            return decided
+        if why := lacks(checkpoint, circumstances.predecessor):
+            return Unfinished(why)
         if not (why := _not_named(checkpoint, findings)):
             needed = circumstances.settle_seconds if circumstances.predecessor is None else RANKS_SECONDS
             return whole_once_quiet(circumstances, needed, CompleteBy.MARKER, "other ranks may still write their states")

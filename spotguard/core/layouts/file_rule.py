@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Whole
+from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint
 from spotguard.core.layouts.base import Circumstances
 from spotguard.core.layouts.generic_rule import assess_generic, whole_once_quiet
-from spotguard.core.layouts.soundness import fault_in, has_ended
+from spotguard.core.layouts.soundness import fault_in, has_ended, without_waiting
 from spotguard.core.structure import Finding, Probe
 
 ENDED_SECONDS = 0.2
@@ -17,10 +17,8 @@ ENDED_SECONDS = 0.2
 def assess_file(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
     """torch.save and its like write from the first byte to the last, and the zip's end record is the last: who cuts the file off to write
     it anew takes that away first. So a trainer may rewrite it every few seconds, and it is still seen to be whole in between."""
-    if fault := fault_in(checkpoint, findings):
-        return Unfinished(fault)
-    if circumstances.declared:
-        return Whole(CompleteBy.DECLARED)
+    if decided := without_waiting(fault_in(checkpoint, findings), circumstances):
+        return decided
     if has_ended(checkpoint, findings):
         needed = min(ENDED_SECONDS, circumstances.settle_seconds)
         return whole_once_quiet(circumstances, needed, CompleteBy.MARKER, "its end is there")

@@ -8,7 +8,7 @@ from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, U
 from spotguard.core.layouts.base import Circumstances
 from spotguard.core.layouts.learned import lacking
 from spotguard.core.layouts.ranks import missing_rank
-from spotguard.core.layouts.soundness import fault_in
+from spotguard.core.layouts.soundness import fault_in, without_waiting
 from spotguard.core.structure import Finding, Probe
 
 _DOUBT_FACTOR = 6
@@ -18,14 +18,12 @@ _DOUBT_SECONDS = 60.0
 def assess_generic(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
     if not checkpoint.files and not checkpoint.links:
         return Unfinished("no file in it yet")
-    if fault := fault_in(checkpoint, findings):
-        return Unfinished(fault)
-    if circumstances.declared:
-        return Whole(CompleteBy.DECLARED)
+    if decided := without_waiting(fault_in(checkpoint, findings), circumstances):
+        return decided
     if circumstances.writer_died:
         return Unfinished("its writer ended just after the last write, so it may be torn")
-    if missing := lacks(checkpoint, circumstances.predecessor):
-        return Unfinished(f"{missing} is not there, which another rank or the checkpoint before it has")
+    if why := lacks(checkpoint, circumstances.predecessor):
+        return Unfinished(why)
     return whole_once_quiet(circumstances, quiet_needed(checkpoint, circumstances), CompleteBy.QUIET, checkpoint.doubt)
 
 
@@ -41,13 +39,13 @@ def long_quiet(circumstances: Circumstances) -> float:
 
 
 def lacks(checkpoint: LocalCheckpoint, predecessor: tuple[str, ...] | None) -> str | None:
-    """A file that is not there although another rank has it or the predecessor had it. One single file has nothing to lack."""
+    """Which file is not there although another rank has it or the predecessor had it, as one clause. A single file has nothing to lack."""
     if checkpoint.unit is Unit.FILE:
         return None
-    hole = missing_rank(file.path for file in checkpoint.files)
-    if hole is not None and (predecessor is None or missing_rank(predecessor) is None):
-        return hole
-    return lacking(checkpoint, predecessor)
+    missing = missing_rank(file.path for file in checkpoint.files)
+    if missing is None or (predecessor is not None and missing_rank(predecessor) is not None):
+        missing = lacking(checkpoint, predecessor)
+    return missing and f"{missing} is not there, which another rank or the checkpoint before it has"
 
 
 def whole_once_quiet(circumstances: Circumstances, needed_seconds: float, by: CompleteBy, because: str = "") -> Assessment:

@@ -1,4 +1,4 @@
-"""When a checkpoint of the Hugging Face Trainer is whole (checkpoint-layouts.md section 2)."""
+"""When a checkpoint of the Hugging Face Trainer is whole (docs/layouts.md)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, U
 from spotguard.core.layouts.base import Circumstances
 from spotguard.core.layouts.generic_rule import whole_once_quiet
 from spotguard.core.layouts.learned import lacking
-from spotguard.core.layouts.soundness import fault_in, probe_of
+from spotguard.core.layouts.soundness import fault_in, probe_of, without_waiting
 from spotguard.core.structure import Finding, Probe
 
 MARKER = "trainer_state.json"
@@ -38,10 +38,8 @@ def assess_hf(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], ci
         return Unfinished(f"{SENTINEL} is still there")
     if not circumstances.declared and (reason := _unmarked(checkpoint, findings)):
         return Unfinished(reason)
-    if fault := fault_in(checkpoint, findings) or _no_weights(paths):
-        return Unfinished(fault)
-    if circumstances.declared:
-        return Whole(CompleteBy.DECLARED)
+    if decided := without_waiting(fault_in(checkpoint, findings) or _no_weights(paths), circumstances):
+        return decided
     if missing := _missing_state(paths, circumstances.predecessor):
         return Unfinished(missing)
     return _once_settled(checkpoint, paths, circumstances)

@@ -1,4 +1,4 @@
-"""The learned file set: what the whole checkpoint before had, this one must have too (checkpoint-layouts.md section 1.6).
+"""The learned file set: what the whole checkpoint before had, this one must have too (docs/layouts.md).
 
 It is the only way to know from outside what a run saves: the model alone or its optimizer as well, a scaler, an adapter, how many ranks.
 Steps are generalised, so that two checkpoints of one run can be compared; the ranks are not, so that each must have written its own.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit, Whole
+from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit
 from spotguard.core.layouts import soundness
 from spotguard.core.layouts.base import Circumstances, Claim
 from spotguard.core.layouts.file_rule import assess_file
@@ -53,16 +53,14 @@ class Lightning:
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
         if checkpoint.unit is Unit.FILE:
             return assess_file(checkpoint, findings, circumstances)
-        if fault := soundness.fault_in(checkpoint, findings):
-            return Unfinished(fault)
-        if circumstances.declared:
-            return Whole(CompleteBy.DECLARED)
+        if decided := soundness.without_waiting(soundness.fault_in(checkpoint, findings), circumstances):
+            return decided
         paths = {file.path for file in checkpoint.files}
         partitioned = bool(partitioned_folders(paths))
         if not partitioned and _META not in paths:
             return Unfinished(f"no {_META} yet")
-        if missing := lacks(checkpoint, circumstances.predecessor):
-            return Unfinished(f"{missing} is not there, which another rank or the checkpoint before it has")
+        if why := lacks(checkpoint, circumstances.predecessor):
+            return Unfinished(why)
         first = circumstances.settle_seconds if partitioned else _RANKS_SECONDS
         known = _RANKS_SECONDS if partitioned else 0.0
         needed = first if circumstances.predecessor is None else known

@@ -40,12 +40,10 @@ class Megatron:
         return soundness.probes_of(checkpoint)
 
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
-        if fault := soundness.fault_in(checkpoint, findings) or _unfinished_format(checkpoint):
-            return Unfinished(fault)
-        if circumstances.declared:
-            return Whole(CompleteBy.DECLARED)
-        if missing := lacks(checkpoint, circumstances.predecessor):
-            return Unfinished(f"{missing} is not there, which another rank or the checkpoint before it has")
+        if decided := soundness.without_waiting(soundness.fault_in(checkpoint, findings) or _unfinished_format(checkpoint), circumstances):
+            return decided
+        if why := lacks(checkpoint, circumstances.predecessor):
+            return Unfinished(why)
         return _tracked(checkpoint, findings, circumstances)
 
 

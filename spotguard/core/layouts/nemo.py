@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit, Whole
+from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit
 from spotguard.core.layouts import soundness
 from spotguard.core.layouts.base import Circumstances, Claim
 from spotguard.core.layouts.generic_rule import lacks, whole_once_quiet
@@ -49,12 +49,10 @@ class NeMo:
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
         if not checkpoint.files:
             return Unfinished("no file in it yet")
-        if fault := soundness.fault_in(checkpoint, findings):
-            return Unfinished(fault)
-        if circumstances.declared:
-            return Whole(CompleteBy.DECLARED)
-        if missing := lacks(checkpoint, circumstances.predecessor):
-            return Unfinished(f"{missing} is not there, which another rank or the checkpoint before it has")
+        if decided := soundness.without_waiting(soundness.fault_in(checkpoint, findings), circumstances):
+            return decided
+        if why := lacks(checkpoint, circumstances.predecessor):
+            return Unfinished(why)
         why = f"its {MARKER} marker is gone"
         return whole_once_quiet(circumstances, circumstances.settle_seconds, CompleteBy.MARKER, why)
 

@@ -39,10 +39,8 @@ class Orbax:
         return soundness.probes_of(checkpoint, _structure_of)
 
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
-        if fault := soundness.fault_in(checkpoint, findings, _structure_of):
-            return Unfinished(fault)
-        if circumstances.declared:
-            return Whole(CompleteBy.DECLARED)
+        if decided := soundness.without_waiting(soundness.fault_in(checkpoint, findings, _structure_of), circumstances):
+            return decided
         files = {file.path: file for file in checkpoint.files}
         if COMMITTED not in files and not _has_commit_time(files.get(METADATA), findings):
             return Unfinished(f"no {COMMITTED}, and no commit time in {METADATA} yet")

@@ -1,10 +1,11 @@
-"""The structural checks of a whole checkpoint (checkpoint-layouts.md section 1): what any layout asks of its files."""
+"""The structural checks of a whole checkpoint (docs/layouts.md): what any layout asks of its files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from spotguard.core.checkpoint import LocalCheckpoint, LocalFile
+from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, LocalFile, Unfinished, Whole
+from spotguard.core.layouts.base import Circumstances
 from spotguard.core.layouts.partitions import LATEST, fault_in_partitions
 from spotguard.core.layouts.sharding import fault_in_sharding, is_metadata
 from spotguard.core.structure import Finding, Probe, Structure, must_be_opened, structure_of
@@ -57,6 +58,14 @@ def fault_in(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], str
         return findings.get(probe_of(file, structure))
 
     return fault_in_sharding(checkpoint, finding_of) or fault_in_partitions(checkpoint, finding_of)
+
+
+def without_waiting(fault: str | None, circumstances: Circumstances) -> Assessment | None:
+    """What is known already: not whole by this fault, or whole because the trainer said so, which replaces markers, quiet and what
+    the checkpoint before had, but not the checks of structure. None where the layout's own rule decides."""
+    if fault:
+        return Unfinished(fault)
+    return Whole(CompleteBy.DECLARED) if circumstances.declared else None
 
 
 def text_of(checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], path: str) -> str | None:

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unfinished, Unit, Whole
+from spotguard.core.checkpoint import Assessment, CompleteBy, LocalCheckpoint, Unit, Whole
 from spotguard.core.layouts import soundness
 from spotguard.core.layouts.base import Circumstances, Claim, PointerText
 from spotguard.core.layouts.generic_rule import whole_once_quiet
@@ -45,10 +45,10 @@ class TfCheckpoint:
         return soundness.probes_of(checkpoint, _structure_of)
 
     def assess(self, checkpoint: LocalCheckpoint, findings: Mapping[Probe, Finding], circumstances: Circumstances) -> Assessment:
-        if fault := soundness.fault_in(checkpoint, findings, _structure_of) or _fault_in_data(checkpoint, findings):
-            return Unfinished(fault)
-        if circumstances.declared:
-            return Whole(CompleteBy.DECLARED)
+        if decided := soundness.without_waiting(
+            soundness.fault_in(checkpoint, findings, _structure_of) or _fault_in_data(checkpoint, findings), circumstances
+        ):
+            return decided
         prefix = last_name(checkpoint.name)
         for pointer in checkpoint.pointers:
             if _NAMED.findall(soundness.text_of(checkpoint, findings, pointer.file.path) or "") == [prefix]:
