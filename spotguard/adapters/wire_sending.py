@@ -35,7 +35,7 @@ class Sender:
         self._stall_ms = None if self._timeout is None else self._timeout * 1000
 
     def send(self, piece: memoryview) -> None:
-        """Raises AnsweredEarly, TimeoutError when the socket takes nothing for as long as its timeout, OSError."""
+        """Raises AnsweredEarly, TimeoutError when nothing leaves the socket for as long as its timeout, OSError."""
         self._link.settimeout(0)  # with a timeout, Python would ask before each call whether there is room
         try:
             while piece:
@@ -50,21 +50,24 @@ class Sender:
 
     def _wait(self, until: int) -> None:
         self._poll.modify(self._link, until)
-        ready = self._poll.poll(self._stall_ms)
-        if not ready:
-            raise TimeoutError("the store takes nothing")
-        if ready[0][1] & select.POLLIN:
+        if self._ready(self._poll, "the store takes nothing") & select.POLLIN:
             self._look()
 
     def await_answer(self) -> None:
         """Wait until an answer begins: as long as the body still leaves the kernel's buffer, and a timeout longer. Raises TimeoutError."""
         watch = select.poll()
         watch.register(self._link, select.POLLIN)
+        self._ready(watch, "the store does not answer")
+
+    def _ready(self, poll: select.poll, otherwise: str) -> int:
+        """The events. Raises TimeoutError when none comes and nothing leaves the kernel's buffer: a slow link, or a paced one, needs long
+        to empty a third of a large one, and only then the kernel says that there is room."""
         left = self._unsent()
-        while not watch.poll(self._stall_ms):
+        while not (ready := poll.poll(self._stall_ms)):
             before, left = left, self._unsent()
             if left >= before:
-                raise TimeoutError("the store does not answer")
+                raise TimeoutError(otherwise)
+        return ready[0][1]
 
     def _unsent(self) -> int:
         """Bytes that the kernel has and the peer has not acknowledged (tcp(7), SIOCOUTQ)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,6 +203,29 @@ def test_a_body_that_still_drains_is_waited_for_longer_than_a_stall(file: int) -
     connections = Connections(0.4)
     with listening(slowly) as place:
         answer = put(connections, place, FileBody(Slice(file, 0, 1 << 20), framed=False)).run()
+    connections.close()
+    assert (answer.status, answer.error) == (200, None)
+
+
+def test_a_body_that_leaves_slowly_is_no_stall_though_the_kernel_sees_no_room_for_longer(file: int) -> None:
+    """It says so again only when a third of its buffer, which may have grown to megabytes, is empty."""
+    leaves_fast = threading.Event()
+
+    def slowly(link: socket.socket) -> None:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        until = time.monotonic() + 1.2
+        head, body = head_of(link)
+        heard, length = len(body), int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        while heard < length:
+            heard += len(link.recv(60_000))
+            if time.monotonic() < until:
+                leaves_fast.wait(0.06)
+        link.sendall(OK)
+
+    os.ftruncate(file, 16 << 20)
+    connections = Connections(0.4)
+    with listening(slowly) as place:
+        answer = put(connections, place, FileBody(Slice(file, 0, 16 << 20), framed=False)).run()
     connections.close()
     assert (answer.status, answer.error) == (200, None)
 
