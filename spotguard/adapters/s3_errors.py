@@ -153,7 +153,7 @@ def _fix(kind: type[StoreError], code: str, subject: Subject) -> str:
     if code in STALE_CREDENTIALS:
         return "renew the credentials; they are read again with the next request"
     if kind is StoreDenied:
-        return f"allow s3:PutObject, GetObject, DeleteObject, AbortMultipartUpload and ListBucket on the bucket {subject.bucket}"
+        return f"allow what `spotguard bucket policy` prints on the bucket {subject.bucket}; `spotguard doctor` names what is missing"
     if kind is BucketMissing:
         return f"create the bucket {subject.bucket}, or correct destination.url"
     if kind is StoreUnavailable:

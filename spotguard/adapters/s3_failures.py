@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from botocore import exceptions as boto
 
 from spotguard.adapters.s3_errors import Refusal, Subject, error_of
@@ -21,13 +23,15 @@ _NO_CREDENTIALS = (
     boto.InfiniteLoopConfigError,
 )
 _NETWORK = (boto.HTTPClientError, boto.ConnectionError, boto.EndpointConnectionError, boto.IncompleteReadError, boto.ResponseStreamingError)
+_QUERY = re.compile(r"\?[^\s\"]*")
+"""Of the address that botocore names: the subject says already what was asked for."""
 _UNREACHABLE_FIX = "check the network, DNS, the VPC endpoint and proxies; it is tried again"
 
 
 def from_botocore(error: Exception, subject: Subject) -> StoreError:
     if isinstance(error, boto.ClientError):
         return _from_client_error(error, subject)
-    reason = " ".join(str(error).split())[:400]
+    reason = _QUERY.sub("", " ".join(str(error).split()))[:400].removesuffix(".")
     if isinstance(error, _NO_CREDENTIALS):
         return StoreDenied(f"{subject}: no usable AWS credentials: {reason}", CREDENTIALS_FIX)
     if isinstance(error, _NETWORK):

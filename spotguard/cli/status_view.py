@@ -137,7 +137,7 @@ def _trainer(status: Status, now: datetime) -> str:
 def _reachable(reachable: bool | None, error: str | None) -> str:
     if reachable is None:
         return "not asked yet"
-    words = "reachable" if reachable else "NOT REACHABLE"
+    words = ("answers, BUT REFUSES" if error else "reachable") if reachable else "NOT REACHABLE"
     return f"{words}: {plain(error)}" if error else words
 
 

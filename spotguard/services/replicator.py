@@ -245,7 +245,10 @@ class Replicator:
         if inventory.unreadable:
             path, reason = next(iter(sorted(inventory.unreadable.items())))
             more = f" (and {len(inventory.unreadable) - 1} more)" if len(inventory.unreadable) > 1 else ""
-            fix = "let spotguard read it: run as the trainer's user or grant CAP_DAC_READ_SEARCH; rename what is not UTF-8"
+            fix = (
+                "let spotguard read it: run as the trainer's user or grant CAP_DAC_READ_SEARCH; rename what is not UTF-8;"
+                " for links that lead out set watch.follow_links"
+            )
             self._problems.raise_(ProblemCode.CANNOT_READ, f"{path}: {reason}{more}", fix, Severity.ERROR)
         elif not self._dispatcher.unreadable and not any(record.failed for record in self._ledger):
             self._problems.clear(ProblemCode.CANNOT_READ)

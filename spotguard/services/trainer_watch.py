@@ -16,7 +16,8 @@ from spotguard.services.published import Published
 log = structlog.get_logger()
 
 FIND_SECONDS = 5.0
-_MISSES_UNTIL_A_PROBLEM = 3
+_MISSING_SECONDS = 2 * FIND_SECONDS
+"""So long nobody is found before it is a problem: a drain looks often, and its trainer has just ended as it was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class TrainerWatch:
         self._trainer = trainer
         self._problems = problems
         self._clock = clock
-        self._misses = 0
+        self._missing_since: float | None = None
         self.view: Published[TrainerView] = Published(TrainerView())
 
     @property
@@ -55,10 +56,13 @@ class TrainerWatch:
         if found != self.view.value.processes and found:
             log.info("trainer.found", pids=[process.pid for process in found], command=found[0].command[:200])
         self.view.publish(TrainerView(found))
-        self._misses = 0 if found else self._misses + 1
+        now = self._clock.monotonic()
         if found:
+            self._missing_since = None
             self._problems.clear(ProblemCode.TRAINER_NOT_FOUND)
-        elif self._misses >= _MISSES_UNTIL_A_PROBLEM:
+        elif self._missing_since is None:
+            self._missing_since = now
+        elif now - self._missing_since >= _MISSING_SECONDS:
             self.say_not_found()
         return found
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from spotguard.adapters.trainers import trainer_for
 from spotguard.assembly.doctor.patient import Patient
 from spotguard.core.diagnosis import Finding, Verdict
+from spotguard.ports.daemon_control import DaemonRefused, NoDaemon
 from spotguard.ports.trainer import TrainerProcess
 
 NAME = "trainer"
@@ -18,6 +19,8 @@ _UNTOLD = "at a notice the trainer is not told: what it computed since its last 
 async def examine(patient: Patient) -> Sequence[Finding]:
     settings = patient.config.trainer
     if not trainer_for(settings).configured:
+        if (finding := await _of_run(patient)) is not None:
+            return [finding]
         fix = "set trainer.recipe to its framework, or trainer.signal with one of trainer.process, pid_file, systemd_unit, docker_container"
         return [Finding(NAME, Verdict.WARNING, "nobody is named whom to tell of a notice", _UNTOLD, fix)]
     processes = await patient.trainer_processes()
@@ -28,6 +31,23 @@ async def examine(patient: Patient) -> Sequence[Finding]:
         found = f"{_named(processes)} is found, but trainer.signal is not set"
         return [Finding(NAME, Verdict.WARNING, found, _UNTOLD, "set trainer.signal to the signal on which the trainer saves and stops")]
     return [_of_process(process, settings.signal) for process in processes]
+
+
+async def _of_run(patient: Patient) -> Finding | None:
+    """Where no target is configured `spotguard run` signals its own command; None when there is nothing to be said of one."""
+    try:
+        health, status = await patient.daemon()
+    except (NoDaemon, DaemonRefused, TimeoutError):
+        pids, signal_name = "", None
+    else:
+        ours = health.run == patient.keys.url
+        pids, signal_name = ", ".join(map(str, status.trainer.pids)) if ours else "", status.trainer.signal
+    if pids and signal_name:
+        return Finding(NAME, Verdict.OK, f"`spotguard run` guards process {pids}, which gets {signal_name} at a notice")
+    if patient.config.trainer.signal is not None:
+        told = f"`spotguard run` will send {patient.config.trainer.signal} to the command that it starts"
+        return Finding(NAME, Verdict.SKIPPED, f"{told}; `spotguard daemon` needs a target too, such as trainer.pid_file")
+    return None
 
 
 def _of_process(process: TrainerProcess, name: str) -> Finding:

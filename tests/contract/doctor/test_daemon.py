@@ -9,7 +9,7 @@ from spotguard.assembly.doctor.patient import patient_of
 from spotguard.config.sources import load_config
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.core.problem import Severity
-from spotguard.core.status import DaemonState
+from spotguard.core.status import DaemonState, TrainerStatus
 from tests.contract.doctor.conftest import Doctor
 from tests.support.servers import free_port
 from tests.unit.cli.served_status import problem, served, status
@@ -32,6 +32,13 @@ def test_a_daemon_without_problems_is_well_and_one_of_another_run_is_told(doctor
         assert doctor("daemon", url=URL, http__listen=address).one("daemon")["verdict"] == "ok"
         stranger = doctor("daemon", http__listen=address).one("daemon")
     assert (stranger["verdict"], URL in stranger["found"]) == ("warning", True)
+
+
+def test_the_trainer_of_a_run_is_told_by_its_daemon(doctor: Doctor) -> None:
+    guarded = TrainerStatus(found=True, pids=(4711,), configured=True, signal="SIGTERM")
+    with served(status(trainer=guarded)) as address:
+        finding = doctor("trainer", url=URL, http__listen=address).one("trainer")
+    assert (finding["verdict"], "4711" in finding["found"]) == ("ok", True)
 
 
 def test_no_daemon_is_nothing_wrong(doctor: Doctor) -> None:

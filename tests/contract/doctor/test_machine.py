@@ -105,6 +105,8 @@ def test_a_trainer_of_another_user_may_not_be_signalled(processes: RealProcesses
 
 def test_no_trainer_found_and_none_named_are_warnings_that_say_what_to_set(doctor: Doctor) -> None:
     assert "trainer.recipe" in doctor("trainer").one("trainer")["fix"]
+    later = doctor("trainer", trainer__recipe="hf-trainer").one("trainer")
+    assert (later["verdict"], "`spotguard run` will send SIGTERM" in later["found"]) == ("skipped", True)
     finding = doctor("trainer", trainer__process="no such trainer anywhere", trainer__signal="SIGUSR1").one("trainer")
     assert (finding["verdict"], finding["found"]) == ("warning", "no process is found")
 
