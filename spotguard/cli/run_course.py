@@ -26,12 +26,13 @@ from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.guard_keeper import GuardKeeper
 from spotguard.cli.heartbeat import Heartbeat
 from spotguard.cli.helper_process import HelperProcess
+from spotguard.cli.helper_reports import HelperReports
 from spotguard.cli.output import plain
 from spotguard.cli.passing_on import PassingOn
 from spotguard.cli.run_order import RunOrder, Work
-from spotguard.core.placeholders import ResumePoint, fill
+from spotguard.core.placeholders import fill
 from spotguard.core.process_facts import ProcessFacts
-from spotguard.core.run_ending import RunEnd, command_status
+from spotguard.core.run_ending import command_status
 
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _TOGETHER_SECONDS = 1.0  # `timeout` sends its SIGTERM to the process and to its group: one wish
@@ -47,16 +48,11 @@ class RunCourse:
         self._own = OwnProcesses(PASSED_ON)
         self._restore: HelperProcess | None = None
         self._guard = GuardKeeper(self._own, work.guard)
-        self._guard_left: Message = {}
-        self._point: ResumePoint | None = None
-        self._checked = False
-        self._noticed = False
+        self._reports = HelperReports()
         self._command: ChildCommand | None = None
         self._command_end: int | None = None
         self._ended_at = inf
         self._told_end = False
-        self._interrupted = False
-        """The command ended after a notice or after SIGTERM."""
         self._passing_on = PassingOn(self._say)
         self._terminated_at: float | None = None
         self._hurried_at: float | None = None
@@ -109,15 +105,9 @@ class RunCourse:
     def _on_message(self, message: Message) -> None:
         if "restoring" in message and not self._guard.started and self._instead is None:
             self._start_guard()
-        if "point" in message:
-            self._point = ResumePoint(**message["point"])
-        self._checked = self._checked or bool(message.get("checked"))
-        self._noticed = bool(message.get("notice", self._noticed))
         if "told" in message:
             self._passing_on.note(message["told"], message["signal"])
-        self._interrupted = self._interrupted or bool(message.get("interrupted"))
-        if "left" in message:
-            self._guard_left = message
+        self._reports.take(message)
         self._start_command()
 
     def _on_change(self, pid: int, wait_status: int, stopped_by: int | None) -> None:
@@ -130,7 +120,7 @@ class RunCourse:
             self._restore = None
             if self._instead is not None:
                 self._settle()
-            elif self._point is None or command_status(wait_status) != 0:
+            elif self._reports.point is None or command_status(wait_status) != 0:
                 self._leave(command_status(wait_status) if self._unwanted is None else self._unwanted)
         elif self._guard.helper is not None and pid == self._guard.pid:
             self._end_helper(self._guard.helper)
@@ -139,7 +129,7 @@ class RunCourse:
         elif self._command is not None and pid == self._command.pid and self._command_end is None:
             self._command_end, self._ended_at = command_status(wait_status), time.monotonic()
             self._command.ended()
-            self._interrupted = self._noticed or self._terminated_at is not None
+            self._reports.interrupted = self._reports.noticed or self._terminated_at is not None
             self._passing_on.due = inf
             self._kill_at = inf if self._terminated_at is None else self._terminated_at + self._order.grace_seconds + _GIVE_UP_SECONDS
 
@@ -170,18 +160,19 @@ class RunCourse:
     # The command
 
     def _start_command(self) -> None:
-        ready = self._point is not None and self._restore is None and self._checked
-        if self._point is None or not ready or self._command is not None or self._instead is not None:
+        point = self._reports.point
+        ready = self._restore is None and self._reports.checked
+        if point is None or not ready or self._command is not None or self._instead is not None:
             return
-        if self._noticed and self._unwanted is None:
+        if self._reports.noticed and self._unwanted is None:
             self._say("the trainer was not started: this instance is about to be interrupted; start it again on the next machine")
             self._unwanted = ExitStatus.INTERRUPTED
         if self._unwanted is not None:
             self._leave(self._unwanted)
             return
-        command = fill(self._order.command, self._point)
+        command = fill(self._order.command, point)
         try:
-            self._command = ChildCommand(command, {**self._order.environment, **os.environ, **self._point.environment})
+            self._command = ChildCommand(command, {**self._order.environment, **os.environ, **point.environment})
         except CannotStart as reason:
             self._say(f"cannot start {plain(command[0])}: {reason}; give the command after `--`, as a shell would find it")
             self._leave(ExitStatus.CANNOT_START)
@@ -211,9 +202,7 @@ class RunCourse:
 
     def _conclude(self, guard: int | None) -> None:
         assert self._command_end is not None
-        told = self._guard_left
-        left = tuple((str(name), str(why)) for name, why in told.get("left", ()))
-        end = RunEnd(self._command_end, self._interrupted, guard, left, told.get("saved"), bool(told.get("writes", True)))
+        end = self._reports.run_end(self._command_end, guard)
         for line in end.lines():
             self._say(plain(line))
         self._outcome = int(end.status(strict=self._order.strict))
