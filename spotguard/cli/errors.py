@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import click
 
-from spotguard.cli.exit_status import ExitStatus
+from spotguard.core.exit_status import ExitStatus
 from spotguard.ports.daemon_control import DaemonRefused, NoDaemon
 from spotguard.ports.object_store import BucketMissing, StoreDenied, StoreUnavailable
 

@@ -10,8 +10,8 @@ from math import inf
 
 from spotguard.adapters.message_link import Message, MessageLink
 from spotguard.adapters.own_processes import OwnProcesses
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.helper_process import HelperProcess
+from spotguard.core.exit_status import ExitStatus
 
 _AGAIN_SECONDS = (0.5, 5.0, 30.0)
 _FINAL_TRIES = 3

@@ -13,9 +13,9 @@ import click
 
 from spotguard import __version__
 from spotguard.cli.examples import epilog
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import DEBUG_VARIABLE
 from spotguard.cli.reporting import detach_output, report
+from spotguard.core.exit_status import ExitStatus
 
 COMMANDS: Mapping[str, str] = {
     "daemon": "Guard the run: watch, upload, commit, and drain at an interruption.",

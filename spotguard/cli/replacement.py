@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import NoReturn
 
 from spotguard.cli.errors import CommandFailed
-from spotguard.cli.exit_status import ExitStatus
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.placeholders import ResumePoint, fill
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import click
 
 from spotguard.cli.errors import failure_of
-from spotguard.cli.exit_status import ExitStatus
+from spotguard.core.exit_status import ExitStatus
 
 
 def reported(work: Callable[[], int], *, verbose: bool) -> int:

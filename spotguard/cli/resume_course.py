@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import click
 
 from spotguard.assembly.restoring import WayBack, way_back
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import Invocation
 from spotguard.cli.output import age, count, plain, write_json
 from spotguard.cli.progress import progress_sink
 from spotguard.cli.restore_view import describe, document, tell_particulars
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.placeholders import ResumePoint
 from spotguard.services.recovery_errors import NothingToRestore
 

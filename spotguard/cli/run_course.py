@@ -22,7 +22,6 @@ from spotguard.adapters.child_command import CannotStart, ChildCommand
 from spotguard.adapters.message_link import Message
 from spotguard.adapters.own_processes import OwnProcesses
 from spotguard.adapters.process_table import descendants
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.guard_keeper import GuardKeeper
 from spotguard.cli.heartbeat import Heartbeat
 from spotguard.cli.helper_process import HelperProcess
@@ -30,6 +29,7 @@ from spotguard.cli.helper_reports import HelperReports
 from spotguard.cli.output import plain
 from spotguard.cli.passing_on import PassingOn
 from spotguard.cli.run_order import RunOrder, Work
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.placeholders import fill
 from spotguard.core.process_facts import ProcessFacts
 from spotguard.core.run_ending import command_status

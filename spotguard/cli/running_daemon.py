@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from spotguard.cli.errors import CommandFailed
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import Invocation
+from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     from spotguard.adapters.daemon_client import DaemonClient

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
-
-class RunStatus(IntEnum):
-    LEFT_UNSAVED = 6
-    FENCED = 7
-    INTERRUPTED = 75
+from spotguard.core.exit_status import ExitStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +26,7 @@ class RunEnd:
     def lines(self) -> list[str]:
         """What a person must know of it, besides the status."""
         said = [f"not saved: {name}: {why}" for name, why in self.left]
-        if self.guard == RunStatus.FENCED:
+        if self.guard == ExitStatus.FENCED:
             said.append("another spotguard has taken this run over: what was trained here since is not saved; do not start it here again")
         elif self.guard is None:
             said.append("the guard failed again and again: what is saved is what `spotguard list` shows")
@@ -52,11 +47,11 @@ class RunEnd:
         A run that was taken over must not be started again (it would take the run back), so it is 7 and neither 0 nor 75."""
         if self.command != 0 and not self.interrupted:
             return self.command
-        if self.guard == RunStatus.FENCED:
-            return RunStatus.FENCED
+        if self.guard == ExitStatus.FENCED:
+            return ExitStatus.FENCED
         if strict and self.guard != 0:
-            return RunStatus.LEFT_UNSAVED
-        return RunStatus.INTERRUPTED if self.interrupted else 0
+            return ExitStatus.UNCOMMITTED
+        return ExitStatus.INTERRUPTED if self.interrupted else 0
 
 
 def command_status(wait_status: int) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import IntEnum
 
 import structlog
 
 from spotguard.core.claim import ClaimPhase
+from spotguard.core.exit_status import ExitStatus
 from spotguard.ports.service_manager import ServiceManager
 from spotguard.services.published import Published
 from spotguard.services.replication_view import ReplicationView
@@ -24,14 +24,6 @@ _LAST_WORDS_SECONDS = 2.0
 """Kept free before the successor begins, for stopping and the release."""
 _LEAST_SECONDS = 2.0
 """Even an end that comes after its time gets this much for what is whole."""
-
-
-class End(IntEnum):
-    """How the daemon ends, as its exit status (docs/operations.md, "Exit status")."""
-
-    DONE = 0
-    LEFT_UNSAVED = 6
-    FENCED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +57,13 @@ class Ending:
     def abandon(self) -> None:
         self._abandon.set()
 
-    async def run(self) -> End:
+    async def run(self) -> ExitStatus:
         """Wait until the end is asked for, then bring it about."""
         how = await self._asked.until(lambda asked: asked is not None)
         guard = self._guard
         self._service_manager.stopping()
         if guard.claim.state.value.phase is ClaimPhase.FENCED:
-            return End.FENCED
+            return ExitStatus.FENCED
         self._report.stopping = True
         guard.monitor.end_drill()  # nobody dies for a rehearsal, nor lives longer
         self._began = guard.ports.clock.monotonic()
@@ -144,7 +136,7 @@ class Ending:
             self._service_manager.extend_timeout(30.0 if deadline is None else min(30.0, deadline - clock.monotonic() + 5.0))
             await asyncio.sleep(10)
 
-    async def _conclude(self, done: bool) -> End:
+    async def _conclude(self, done: bool) -> ExitStatus:
         guard, view = self._guard, self._guard.replicator.view.value
         how = self._asked.value
         if done and how is not None and how.on_saved is not None:
@@ -156,13 +148,13 @@ class Ending:
                 log.warning("claim.not_released", reason="the store did not answer")
             if guard.claim.state.value.phase is ClaimPhase.FENCED:
                 log.error("daemon.fenced", left_unsaved=[*view.uncommitted, *view.being_written])
-                return End.FENCED
+                return ExitStatus.FENCED
         left = [*view.uncommitted, *view.being_written] if guard.settings.writes else []
         if done and not left:
             log.info("daemon.stopped", left_unsaved=[])
-            return End.DONE
+            return ExitStatus.DONE
         log.error("daemon.stopped", left_unsaved=left, loose_pending=view.loose_pending)
-        return End.LEFT_UNSAVED
+        return ExitStatus.UNCOMMITTED
 
     async def _let_go(self) -> None:
         """Stop writing, then say that we have stopped: never the other way round."""

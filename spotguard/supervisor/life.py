@@ -10,12 +10,13 @@ from typing import Any
 import structlog
 
 from spotguard.core.claim import ClaimPhase
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.notice import Instance
 from spotguard.ports.metadata_service import MetadataUnavailable
 from spotguard.ports.object_store import StoreError
 from spotguard.ports.service_manager import ServiceManager
 from spotguard.services.run_checks import probe_conditions, refuse_nested
-from spotguard.supervisor.ending import End, Ending, Leave
+from spotguard.supervisor.ending import Ending, Leave
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.pulse import Pulse
 from spotguard.supervisor.report import Report
@@ -90,7 +91,7 @@ class Life:
         """End now, whatever is left."""
         self._ending.abandon()
 
-    async def live(self) -> End:
+    async def live(self) -> ExitStatus:
         """Guard the run until `stop`; returns the exit status, after everything that was started has ended."""
         guard = self._guard
         pulse = Pulse(guard, self._report, self._service_manager)

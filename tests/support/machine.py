@@ -11,6 +11,7 @@ from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.manifest import Host
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.metadata_service import MetadataService
@@ -21,7 +22,7 @@ from spotguard.services.published import Published
 from spotguard.services.urgency import Urgency
 from spotguard.supervisor.edges import Ports
 from spotguard.supervisor.guard import Guard
-from spotguard.supervisor.life import End, Life
+from spotguard.supervisor.life import Life
 from spotguard.supervisor.report import Report
 from spotguard.supervisor.settings import GuardSettings
 from tests.support.memory_copies import MemoryCopies
@@ -78,7 +79,7 @@ class Machine:
         self.life = Life(self.guard, self.report, MemoryServiceManager(), edges=list)
 
     @asynccontextmanager
-    async def on(self) -> AsyncIterator[asyncio.Task[End]]:
+    async def on(self) -> AsyncIterator[asyncio.Task[ExitStatus]]:
         """The daemon runs while the body does; at the body's end it is gone as by kill -9."""
         task = asyncio.ensure_future(self.life.live())
         try:

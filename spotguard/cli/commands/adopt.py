@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from spotguard.cli.commands.restore import checked_name
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import Invocation, configured
 from spotguard.cli.output import count, plain, size, write_json
+from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     from spotguard.services.adoption import AdoptOutcome

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import Invocation, configured
 from spotguard.cli.output import plain, write_json
+from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     from spotguard.services.bucket_setup import Shortcoming, Step

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import Invocation, configured
 from spotguard.cli.output import on_terminal, plain, write_json
 from spotguard.core.diagnosis import Verdict, is_healthy
+from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     from spotguard.core.diagnosis import Finding

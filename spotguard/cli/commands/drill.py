@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from spotguard.cli.errors import CommandFailed
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import Invocation, configured
 from spotguard.cli.output import on_terminal, plain, write_json
 from spotguard.cli.running_daemon import running_daemon
+from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
     from spotguard.adapters.daemon_client import DaemonClient

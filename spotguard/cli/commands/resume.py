@@ -6,8 +6,8 @@ import os
 
 import click
 
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.options import Invocation, configured
+from spotguard.core.exit_status import ExitStatus
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})

@@ -14,11 +14,11 @@ from spotguard.assembly.doctor.examination import CHECKS
 from spotguard.assembly.restoring import Stored
 from spotguard.cli.commands import adopt, bucket, doctor, sync
 from spotguard.cli.commands import list as list_command
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.cli.main import COMMANDS
 from spotguard.cli.restore_view import document
 from spotguard.config.keys import KEYS, SECTIONS
 from spotguard.core.diagnosis import Finding, Verdict
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.rehearsal import DrillReport, Rehearsed, conclude
 from spotguard.demo.summary import Summary
 from spotguard.services.adoption import Adopted, AdoptOutcome

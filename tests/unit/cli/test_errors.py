@@ -8,8 +8,8 @@ import click
 import pytest
 
 from spotguard.cli.errors import CommandFailed, failure_of
-from spotguard.cli.exit_status import ExitStatus
 from spotguard.config.errors import ConfigError
+from spotguard.core.exit_status import ExitStatus
 from spotguard.ports.daemon_control import DaemonRefused, NoDaemon
 from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreDenied, StoreRejected, StoreUnavailable
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from spotguard.core.deadline import InterruptionPolicy
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
 from spotguard.ports.trainer import TrainerProcess
-from spotguard.supervisor.life import End
 from tests.support.machine import Machine, save_hf
 from tests.support.memory_metadata import MemoryMetadataService
 from tests.support.memory_store import Link, MemoryBucket
@@ -410,7 +410,7 @@ def test_sigterm_signals_nobody_and_ends_at_once_when_nothing_is_left() -> None:
             await stage.committed(100)
             began = stage.clock.monotonic()
             stage.machine.life.stop()
-            assert await daemon is End.DONE
+            assert await daemon is ExitStatus.DONE
             assert stage.clock.monotonic() - began < 2
             assert stage.trainer.signals == []
         assert any(key.endswith("00000001.released.json") for key in stage.bucket.objects)
@@ -426,7 +426,7 @@ def test_sigterm_flushes_within_its_grace_and_says_what_is_left() -> None:
             save_hf(stage.machine.disk, 200, size=100_000_000)
             began = stage.clock.monotonic()
             stage.machine.life.stop()
-            assert await daemon is End.LEFT_UNSAVED
+            assert await daemon is ExitStatus.UNCOMMITTED
             assert 9 <= stage.clock.monotonic() - began <= 17
 
     run_virtual(story())
@@ -449,7 +449,7 @@ def test_a_second_daemon_on_the_run_fences_the_first_which_finishes_first() -> N
                 await asyncio.sleep(60)
                 assert not any("checkpoint-300" in key for key in stage.bucket.objects)
                 stage.machine.life.stop()
-                assert await first_task is End.FENCED
+                assert await first_task is ExitStatus.FENCED
 
     run_virtual(story())
 

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.notice import NoticeKind
 from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import DaemonState
@@ -14,7 +15,6 @@ from spotguard.ports.daemon_control import DrillRefused
 from spotguard.ports.trainer import TrainerProcess
 from spotguard.services.drain_course import DrainView
 from spotguard.supervisor.control import Control
-from spotguard.supervisor.life import End
 from tests.support.machine import save_hf
 from tests.support.memory_store import Link
 from tests.support.virtual_time import run_virtual
@@ -292,7 +292,7 @@ def test_a_daemon_that_is_stopped_during_a_drill_flushes_and_ends_as_ever(after_
             stage.machine.disk.write("events.out", b"loose")
             began = stage.clock.monotonic()
             stage.machine.life.stop()
-            assert await asyncio.wait_for(daemon, 200) is End.DONE
+            assert await asyncio.wait_for(daemon, 200) is ExitStatus.DONE
             assert stage.clock.monotonic() - began < 20
             assert "run1/events.out" in stage.bucket.objects
 
@@ -313,7 +313,7 @@ def test_a_drill_that_ends_while_the_daemon_is_being_stopped_takes_nothing_of_it
             stage.machine.disk.write("events.out", b"loose")
             began = stage.clock.monotonic()
             stage.machine.life.stop()
-            assert await asyncio.wait_for(daemon, 200) is End.DONE
+            assert await asyncio.wait_for(daemon, 200) is ExitStatus.DONE
             assert stage.clock.monotonic() - began < 40
             assert "run1/events.out" in stage.bucket.objects
 

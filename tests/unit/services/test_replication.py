@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.retention import RetentionRule
-from spotguard.supervisor.life import End
 from tests.support.machine import KEYS, Machine, hf_files, save_hf, torch_zip
 from tests.support.memory_store import Link, MemoryBucket
 from tests.support.memory_volume import MemoryVolume
@@ -204,7 +204,7 @@ def test_what_retention_took_out_of_the_bucket_is_not_sent_again_after_a_restart
             assert [key for key in sorted(bucket.objects) if "checkpoint-" in key] == [key for key in kept if "checkpoint-" in key]
             await _committed(again, 400)
             again.life.stop()
-            assert await daemon is End.DONE
+            assert await daemon is ExitStatus.DONE
 
     run_virtual(story())
 

@@ -10,10 +10,10 @@ import pytest
 
 from spotguard.core.checkpoint import Tree
 from spotguard.core.claim import ClaimPhase
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
 from spotguard.ports.checkpoint_volume import CannotRead, Copying
-from spotguard.supervisor.life import End
 from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
 from tests.support.machine import KEYS, Machine, hf_files, save_hf
 from tests.support.memory_metadata import MemoryMetadataService
@@ -190,7 +190,7 @@ def test_an_unfinished_folder_that_goes_while_it_is_sent_early_leaves_nothing_be
             assert world.machine.states() == {"checkpoint-100": "committed"}
             assert world.disk.open_count == 0
             world.machine.life.stop()
-            assert await daemon is End.DONE
+            assert await daemon is ExitStatus.DONE
 
     run_virtual(story())
 
@@ -231,7 +231,7 @@ def test_a_held_file_that_is_written_on_after_its_deletion_has_vanished_and_bloc
             await asyncio.sleep(30)
             assert world.machine.states()[name] == "vanished"
             world.machine.life.stop()
-            assert await daemon is End.DONE
+            assert await daemon is ExitStatus.DONE
 
     run_virtual(story())
 
@@ -533,7 +533,7 @@ def test_a_loose_file_written_while_the_disk_is_looked_at_is_not_left_behind_by_
             await asyncio.sleep(0.1)
             machine.disk.write("events.out", b"l" * 50_000)
             machine.life.stop()
-            assert await asyncio.wait_for(daemon, 60) is End.DONE
+            assert await asyncio.wait_for(daemon, 60) is ExitStatus.DONE
             assert "run1/events.out" in bucket.objects
 
     run_virtual(story())

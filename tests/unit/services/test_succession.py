@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from spotguard.core.claim import ClaimPhase
+from spotguard.core.exit_status import ExitStatus
 from spotguard.core.notice import NoticeKind
-from spotguard.supervisor.life import End
 from tests.support.machine import Machine, save_hf
 from tests.support.memory_metadata import MemoryMetadataService
 from tests.support.memory_store import Link, MemoryBucket
@@ -58,7 +58,7 @@ def test_sigterm_of_a_daemon_that_has_a_successor_ends_fenced_and_in_time_for_it
             async with new.on():
                 await phase(old, ClaimPhase.SUCCEEDED)
                 old.life.stop()
-                assert await daemon is End.FENCED
+                assert await daemon is ExitStatus.FENCED
                 assert clock.monotonic() - claimed_at <= 31
 
     run_virtual(story())
@@ -76,7 +76,7 @@ def test_a_successor_that_comes_during_the_shutdown_ends_it_before_it_writes_its
             await asyncio.sleep(1)
             new = Machine(bucket, clock=clock, name="i-2")
             async with new.on():
-                assert await daemon is End.FENCED
+                assert await daemon is ExitStatus.FENCED
                 assert any(key.endswith("00000001.released.json") for key in bucket.objects)
                 assert not new.guard.may_write()
 
@@ -172,7 +172,7 @@ def test_sigterm_while_the_claim_waits_ends_at_once_when_there_is_nothing(files:
                 await asyncio.sleep(2)
                 began = clock.monotonic()
                 new.life.stop()
-                assert await daemon is (End.LEFT_UNSAVED if files else End.DONE)
+                assert await daemon is (ExitStatus.UNCOMMITTED if files else ExitStatus.DONE)
                 assert clock.monotonic() - began < (15 if files else 2)
 
     run_virtual(story())

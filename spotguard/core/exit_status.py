@@ -1,4 +1,4 @@
-"""What the exit status says (docs/operations.md, "Exit status")."""
+"""What the exit status says, of all commands (docs/operations.md, "Exit status")."""
 
 from __future__ import annotations
 
