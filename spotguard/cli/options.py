@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from spotguard.cli.loading import collector_paused
+
 if TYPE_CHECKING:  # pydantic is loaded when a command runs, not for `--help`
     from spotguard.config.models import Config
     from spotguard.config.provenance import LoadedConfig
@@ -69,7 +71,8 @@ def configured(
     def decorate(function: Wrapped) -> Wrapped:
         @functools.wraps(function)
         def wrapper(**given: Any) -> None:
-            invocation = _invoke(given, needs, logs)
+            with collector_paused():
+                invocation = _invoke(given, needs, logs)
             click.get_current_context().exit(int(function(invocation, **given) or 0))
 
         for option in reversed(_options(json_help)):

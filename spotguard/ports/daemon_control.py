@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from spotguard.core.rehearsal import Asks, DrillReport
-from spotguard.core.status import InterruptionStatus, Status
-from spotguard.core.tally import Tally
+if TYPE_CHECKING:  # every command loads this for its exceptions
+    from spotguard.core.rehearsal import Asks, DrillReport
+    from spotguard.core.status import InterruptionStatus, Status
+    from spotguard.core.tally import Tally
 
 
 class UnknownCheckpoint(Exception):

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from spotguard.core.checkpoint import CompleteBy, LocalCheckpoint, Unit
 from spotguard.core.checksum import encode_crc64
@@ -19,7 +20,9 @@ from spotguard.core.manifest import Companion, FirstPart, Host, Manifest, Manife
 from spotguard.core.manifest_format import encode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.object_store import ObjectExists, ObjectStore
-from spotguard.services.checkpoint_upload import SentFile
+
+if TYPE_CHECKING:  # restore needs no upload engine
+    from spotguard.services.checkpoint_upload import SentFile
 
 
 class NotAsSent(Exception):

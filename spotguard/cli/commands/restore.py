@@ -6,6 +6,7 @@ import os
 
 import click
 
+from spotguard.cli.loading import collector_paused
 from spotguard.cli.options import Invocation, configured
 from spotguard.cli.output import write_json
 
@@ -20,11 +21,12 @@ def command(invocation: Invocation, name: str | None, stage: str | None, to: str
 
     Every byte is verified. A damaged one is skipped for the next older. Exits 3 if there is nothing, 4 if all is damaged.
     """
-    from spotguard.assembly.restoring import way_back
-    from spotguard.cli.interruptible import run_interruptible
-    from spotguard.cli.progress import progress_sink
-    from spotguard.cli.restore_view import document, tell
-    from spotguard.services.restore_outcome import RestoreOutcome
+    with collector_paused():
+        from spotguard.assembly.restoring import way_back
+        from spotguard.cli.interruptible import run_interruptible
+        from spotguard.cli.progress import progress_sink
+        from spotguard.cli.restore_view import document, tell
+        from spotguard.services.restore_outcome import RestoreOutcome
 
     if to is None:
         invocation.require("watch.dir")

@@ -6,6 +6,7 @@ import os
 
 import click
 
+from spotguard.cli.loading import collector_paused
 from spotguard.cli.options import Invocation, configured
 from spotguard.core.exit_status import ExitStatus
 
@@ -23,10 +24,11 @@ def command(invocation: Invocation, stage: str | None, to: str | None, fresh: bo
     {checkpoint}, {stage} and {step} in CMD are replaced, and SPOTGUARD_CHECKPOINT, SPOTGUARD_STAGE and SPOTGUARD_STEP are set.
     CMD is started after a restore or when there is nothing to restore, never when the bucket could not be read.
     """
-    from spotguard.cli.commands.restore import checked_stage
-    from spotguard.cli.interruptible import run_interruptible
-    from spotguard.cli.replacement import become, open_descriptors
-    from spotguard.cli.resume_course import Resume, Stay
+    with collector_paused():
+        from spotguard.cli.commands.restore import checked_stage
+        from spotguard.cli.interruptible import run_interruptible
+        from spotguard.cli.replacement import become, open_descriptors
+        from spotguard.cli.resume_course import Resume, Stay
 
     if to is None:
         invocation.require("watch.dir")
