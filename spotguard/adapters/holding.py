@@ -16,11 +16,23 @@ from spotguard.ports.checkpoint_volume import CannotRead, Copying
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _CHUNK_BYTES = 4 << 20
+_common: dict[int, int] = {}
+"""Devices and permission bits seen so far, of which there are few."""
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 
 
 def file_stat(found: os.stat_result) -> FileStat:
-    return FileStat(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev, found.st_ino, stat.S_IMODE(found.st_mode))
+    """Numbers that many files have in common are one object, as a look at a big tree is kept."""
+    mode = stat.S_IMODE(found.st_mode)
+    written, changed = found.st_mtime_ns, found.st_ctime_ns
+    return FileStat(
+        size=found.st_size,
+        mtime_ns=written,
+        ctime_ns=written if changed == written else changed,
+        device=_common.setdefault(found.st_dev, found.st_dev),
+        inode=found.st_ino,
+        mode=_common.setdefault(mode, mode),
+    )
 
 
 def open_to_read(path: str, shown: str) -> tuple[int, FileStat]:
