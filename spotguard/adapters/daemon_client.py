@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
@@ -65,6 +66,9 @@ class DaemonClient:
                 body = await response.read()
         except TimeoutError as error:
             raise NoDaemon(f"the daemon at {self._address} does not answer", _FIX) from error
+        except aiohttp.ClientConnectorError as error:  # its own text names the address again, and TLS, which is not used
+            reason = os.strerror(error.errno) if error.errno else str(error.os_error)
+            raise NoDaemon(f"no daemon answers at {self._address}: {reason}", _FIX) from error
         except (aiohttp.ClientError, OSError) as error:
             raise NoDaemon(f"no daemon answers at {self._address}: {error}", _FIX) from error
         if response.status >= 300:
