@@ -126,6 +126,8 @@ def _trainer(status: Status, now: datetime) -> str:
     trainer = status.trainer
     if not trainer.configured:
         return "nobody is signalled at a notice (no trainer target is configured)"
+    if not trainer.found and trainer.signalled_at is not None:
+        return f"has ended, signalled {age(trainer.signalled_at, now)}"
     if not trainer.found:
         return "NOT FOUND: nobody would be signalled at a notice" if trainer.signal else "not found"
     pids = "PID " + ", ".join(map(str, trainer.pids)) if trainer.pids else "found"

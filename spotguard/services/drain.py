@@ -225,6 +225,7 @@ class Drain:
         """The notice was withdrawn, the machine outlived it, or the drill is over: back to work."""
         log.info("drain.stood_down", kind=course.interruption.kind.value, verdict=course.verdict)
         self._signals.forget()
+        self._watch.told_to_end = False
         if self._urgency.value == self._mine:  # else somebody else is in a hurry since: the daemon is being stopped
             self._urgency.publish(self._before)
             self._lift_cap(self._before.flush_loose)

@@ -62,6 +62,7 @@ class FinalSave:
             await self._signals.send(known, signal_name, course.interruption.id)
             course.signalled = bool(self._signals.awaited)
             if course.signalled:
+                self._watch.told_to_end = signal_name == self._settings.signal
                 course.signalled_at = self._clock.monotonic()
             found = await self._watch.refresh()
             await self._signals.send([p for p in found if p not in known], signal_name, course.interruption.id)

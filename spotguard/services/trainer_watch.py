@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 FIND_SECONDS = 5.0
 _MISSING_SECONDS = 2 * FIND_SECONDS
-"""So long nobody is found before it is a problem: a drain looks often, and its trainer has just ended as it was told."""
+"""So long nobody is found before it is a problem, however often it is looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class TrainerWatch:
         self._problems = problems
         self._clock = clock
         self._missing_since: float | None = None
+        self.told_to_end = False
+        """While an interruption stands for which it was signalled: that it is gone then is no problem."""
         self.view: Published[TrainerView] = Published(TrainerView())
 
     @property
@@ -62,7 +64,7 @@ class TrainerWatch:
             self._problems.clear(ProblemCode.TRAINER_NOT_FOUND)
         elif self._missing_since is None:
             self._missing_since = now
-        elif now - self._missing_since >= _MISSING_SECONDS:
+        elif now - self._missing_since >= _MISSING_SECONDS and not self.told_to_end:
             self.say_not_found()
         return found
 
@@ -70,6 +72,6 @@ class TrainerWatch:
         self._problems.raise_(
             ProblemCode.TRAINER_NOT_FOUND,
             "no process matches the trainer target: nobody would be signalled at a notice",
-            "check trainer.pid_file, .process or .systemd_unit, and that spotguard shares the trainer's PID namespace",
+            "check trainer.pid_file, .process, .systemd_unit or .docker_container, and that spotguard shares the trainer's PID namespace",
             Severity.WARNING,
         )

@@ -11,6 +11,7 @@ import pytest
 from spotguard.core.deadline import InterruptionPolicy
 from spotguard.core.exit_status import ExitStatus
 from spotguard.core.notice import NoticeKind
+from spotguard.core.problem import ProblemCode
 from spotguard.core.status import DaemonState
 from spotguard.ports.trainer import TrainerProcess
 from tests.support.machine import Machine, save_hf
@@ -78,6 +79,8 @@ def test_a_notice_signals_the_trainer_and_its_final_save_is_committed(kind: Noti
             assert stage.state() is DaemonState.SAFE
             reasons = {m["name"]: m["reason"] for m in stage.machine.manifests().values()}
             assert reasons == {"checkpoint-100": "save", "checkpoint-200": "interruption"}
+            await asyncio.sleep(60)
+            assert not stage.machine.guard.problems.stands(ProblemCode.TRAINER_NOT_FOUND), "it ended as it was told"
 
     run_virtual(story())
 
