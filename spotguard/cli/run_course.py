@@ -147,6 +147,7 @@ class RunCourse:
     def _leave(self, status: int) -> None:
         """The command is not started; the guard is told to end first."""
         self._instead = int(status)
+        self._kill_at = time.monotonic() + self._order.grace_seconds + _GIVE_UP_SECONDS  # a hung disk may hold up either
         self._heartbeat.manager.stopping()
         if self._restore is not None:
             os.kill(self._restore.pid, signal.SIGTERM)
@@ -225,10 +226,7 @@ class RunCourse:
         if number in (signal.SIGUSR1, signal.SIGUSR2) or self._instead is not None:
             return
         self._unwanted = ExitStatus.INTERRUPTED if number == signal.SIGTERM else 128 + number
-        if self._restore is None:
-            self._leave(self._unwanted)
-        else:
-            os.kill(self._restore.pid, signal.SIGTERM)
+        self._leave(self._unwanted)
 
     def _signal_after(self, number: int) -> None:
         """The command has ended, what is left is being flushed: SIGTERM hurries it, a second one, or Ctrl-C, ends it."""
@@ -282,6 +280,8 @@ class RunCourse:
                     os.kill(process.pid, signal.SIGKILL)
             self._kill_at = now + _GIVE_UP_SECONDS
         else:
+            if self._restore is not None:
+                os.kill(self._restore.pid, signal.SIGKILL)
             self._guard.give_up()
 
     @staticmethod
