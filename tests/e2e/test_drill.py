@@ -61,7 +61,7 @@ def test_the_live_job_saves_and_goes_on_and_one_sentence_says_what_an_interrupti
         wait_until(lambda: state_of(daemon.status(), "checkpoint-20") == "committed")
         wait_until(lambda: daemon.status()["trainer"]["found"])
         told = machine.spotguard("drill", "--seconds", "30")
-        assert (told.returncode, told.stderr) == (0, "")
+        assert (told.returncode, told.stderr) == (0, ""), told.stdout
         times = r"signalled in \d+ ms, saved in [\d.]+ m?s, committed at [\d.]+ m?s, 2\d s to spare"
         assert re.fullmatch(f"if this machine is taken now you lose 0 steps: {times}", told.stdout.strip())
         step = training.last_step()
@@ -75,7 +75,7 @@ def test_the_live_job_saves_and_goes_on_and_one_sentence_says_what_an_interrupti
         wait_until(lambda: daemon.status()["state"] == "watching")
 
         stopped = machine.spotguard("drill", "--seconds", "30", "--stop")
-        assert (stopped.returncode, stopped.stderr) == (0, "")
+        assert (stopped.returncode, stopped.stderr) == (0, ""), stopped.stdout
         wait_until(lambda: training.returncode() is not None)
         assert training.told("stopped")[0]["signal"] == "SIGUSR1"
 

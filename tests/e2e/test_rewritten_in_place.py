@@ -89,7 +89,7 @@ def test_each_generation_is_one_save_and_a_crash_in_the_middle_of_one_costs_no_m
         assert found == sorted(set(found))
         assert saved - found[-1] <= 10
         daemon.kill()
-        restored = machine.json("restore")
+        restored = machine.json("restore", "--set", "watch.settle_seconds=1")  # it was killed more than 2 s ago
         assert version_of(file.read_bytes()) == found[-1]
         assert [moved["name"] for moved in restored["moved_aside"]] == ["ckpt.pt"]
         leftovers = [path.name for path in machine.output.iterdir() if path.name not in ("ckpt.pt", ".spotguard-quarantine")]
