@@ -50,7 +50,7 @@ async def guard_command(config: Config, parent: MessageLink) -> int:
             end = await life.live()
         view = guard.replicator.view.value
         states = {checkpoint.name: checkpoint.why or checkpoint.state.value for checkpoint in view.checkpoints}
-        names = (*view.uncommitted, *view.being_written) if guard.settings.writes else ()
+        names = view.left_unsaved if guard.settings.writes else ()
         left = [[name, states.get(name, "not committed")[:_WHY_LENGTH]] for name in names[:50]]
         saved = view.last_commit.name if view.last_commit else None
         parent.send({"left": left, "saved": saved, "writes": guard.settings.writes})

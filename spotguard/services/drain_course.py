@@ -72,6 +72,7 @@ class Course:
             fully_observed_at=view.fully_observed_at,
             being_written=0 if self._goes_on else len(view.being_written),
             uncommitted=0 if self._goes_on else len(view.uncommitted),
+            failed=len(view.failed),
             committed_any=view.committed_any,
             loose_sent=view.loose_flushed_at >= since or impatient,
         )

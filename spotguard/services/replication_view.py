@@ -39,6 +39,8 @@ class ReplicationView:
     """Unfinished, and touched within the settle time (or waiting for quiet only)."""
     uncommitted: tuple[str, ...] = ()
     """Whole, not committed, not given up."""
+    failed: tuple[str, ...] = ()
+    """Newer than all that is committed of their stage, and can not be stored as they lie there."""
     unfinished: tuple[GivenUpName, ...] = ()
     """Every name that is not whole, with the reason; `being_written` is among it."""
     given_up: tuple[GivenUpName, ...] = ()
@@ -57,6 +59,11 @@ class ReplicationView:
     last_commit: LastCommit | None = None
     saves: tuple[SaveTimes, ...] = ()
     """Of this daemon's commits, oldest first, the last twenty."""
+
+    @property
+    def left_unsaved(self) -> tuple[str, ...]:
+        """What is lost if the machine goes now: whole or being written and not committed, or newest and not to be stored."""
+        return (*self.uncommitted, *self.failed, *self.being_written)
 
     @property
     def nothing_left(self) -> bool:

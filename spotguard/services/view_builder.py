@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from spotguard.core.checkpoint import CheckpointState, Unfinished
+from spotguard.core.checkpoint import CheckpointState, Order, Unfinished
 from spotguard.core.manifest import Manifest
 from spotguard.core.plan import GivenUpName
 from spotguard.services.committed import Committed
@@ -36,6 +36,7 @@ def build_view(
         checkpoints=tuple(status_of(record) for record in records),
         being_written=tuple(record.name for record in unfinished if _is_being_written(record, now, settle_seconds)),
         uncommitted=tuple(record.name for record in pending),
+        failed=tuple(record.name for record in records if _is_missed(record, committed)),
         unfinished=tuple(GivenUpName(record.name, record.why() or "unfinished") for record in unfinished),
         given_up=tuple(GivenUpName(record.name, record.given_up) for record in records if record.given_up),
         does_not_fit=dispatch.does_not_fit,
@@ -49,6 +50,18 @@ def build_view(
         last_commit=_last_commit(records) or _last_commit_of_the_run(committed),
         saves=_saves(records),
     )
+
+
+def _is_missed(record: Record, committed: Committed) -> bool:
+    """Whether it can not be stored and a restore would bring something older instead."""
+    if not record.failed or record.local is None:
+        return False
+    newest = committed.newest_of_stages().get(record.stage)
+    step = record.local.step
+    order = Order(
+        record.local.saved_ns // 1_000_000_000, -1 if step is None else step, record.committed.generation + 1 if record.committed else 1
+    )
+    return newest is None or order > newest
 
 
 def _is_being_written(record: Record, now: float, settle_seconds: float) -> bool:

@@ -139,7 +139,7 @@ class Ending:
     async def _conclude(self, done: bool) -> ExitStatus:
         guard, view = self._guard, self._guard.replicator.view.value
         how = self._asked.value
-        if done and how is not None and how.on_saved is not None:
+        if done and not view.failed and how is not None and how.on_saved is not None:
             await how.on_saved()
         if guard.settings.writes and guard.settings.claims:
             try:
@@ -147,9 +147,9 @@ class Ending:
             except TimeoutError:
                 log.warning("claim.not_released", reason="the store did not answer")
             if guard.claim.state.value.phase is ClaimPhase.FENCED:
-                log.error("daemon.fenced", left_unsaved=[*view.uncommitted, *view.being_written])
+                log.error("daemon.fenced", left_unsaved=list(view.left_unsaved))
                 return ExitStatus.FENCED
-        left = [*view.uncommitted, *view.being_written] if guard.settings.writes else []
+        left = list(view.left_unsaved) if guard.settings.writes else []
         if done and not left:
             log.info("daemon.stopped", left_unsaved=[])
             return ExitStatus.DONE

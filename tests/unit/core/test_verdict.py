@@ -8,7 +8,7 @@ import pytest
 
 from spotguard.core.verdict import Evidence, is_safe, why_unsafe
 
-COMPLETE = Evidence(counts_from=10.0, fully_observed_at=10.0, being_written=0, uncommitted=0, committed_any=True, loose_sent=True)
+COMPLETE = Evidence(counts_from=10.0, fully_observed_at=10.0, being_written=0, uncommitted=0, failed=0, committed_any=True, loose_sent=True)
 
 
 def test_complete_evidence_is_safe() -> None:
@@ -22,6 +22,7 @@ def test_complete_evidence_is_safe() -> None:
         {"fully_observed_at": 9.9},
         {"being_written": 1},
         {"uncommitted": 1},
+        {"failed": 1},
         {"committed_any": False},
         {"loose_sent": False},
     ],

@@ -473,3 +473,39 @@ def test_a_drill_signals_nobody_runs_no_hooks_and_ends_by_itself() -> None:
             assert not any("/interruptions/" in key for key in stage.bucket.objects)
 
     run_virtual(story())
+
+
+def test_a_newest_checkpoint_that_can_not_be_stored_is_never_safe() -> None:
+    async def story() -> None:
+        stage = Stage(configured=False)
+        async with stage.machine.on() as life:
+            await stage.committed(1)
+            stage.machine.disk.link("checkpoint-2/weights", "/elsewhere/weights")
+            stage.machine.guard.schedule.hint(save_hf(stage.machine.disk, 2))
+            await stage.machine.state_of("checkpoint-2", "failed", within=60)
+            stage.imds.give(NoticeKind.TERMINATE, seconds=40)
+            assert await stage.verdict() == "unsafe"
+            told = stage.machine.report.interruption()
+            assert told is not None
+            assert [given_up.name for given_up in told.given_up] == ["checkpoint-2"]
+            assert told.last_committed == "checkpoint-1"
+            stage.machine.life.stop()
+            assert await life is ExitStatus.UNCOMMITTED
+
+    run_virtual(story())
+
+
+def test_an_older_one_that_can_not_be_stored_keeps_nothing_from_safe() -> None:
+    async def story() -> None:
+        stage = Stage(configured=False)
+        async with stage.machine.on():
+            await stage.committed(1)
+            stage.machine.disk.link("checkpoint-2/weights", "/elsewhere/weights")
+            stage.machine.guard.schedule.hint(save_hf(stage.machine.disk, 2))
+            await stage.machine.state_of("checkpoint-2", "failed", within=60)
+            await asyncio.sleep(2)
+            await stage.committed(3)
+            stage.imds.give(NoticeKind.TERMINATE, seconds=40)
+            assert await stage.verdict() == "safe"
+
+    run_virtual(story())
