@@ -72,7 +72,7 @@ def test_a_denial_never_looks_empty(proxy: MeddlingProxy, tmp_path: Path, comman
     with CommandMachine(tmp_path, url=f"s3://{BUCKET}/denied", endpoint_url=proxy.url) as machine:
         done = machine.spotguard(command)
     (line,) = told(done)
-    assert (done.returncode, done.stdout, "AccessDenied" in line, "allow s3:" in line) == (5, "", True, True), line
+    assert (done.returncode, done.stdout, "AccessDenied" in line, "spotguard bucket policy" in line) == (5, "", True, True), line
 
 
 def test_a_daemon_that_is_denied_says_so_and_commits_once_it_is_allowed(proxy: MeddlingProxy, endpoint: Endpoint, tmp_path: Path) -> None:
