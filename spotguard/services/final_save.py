@@ -92,12 +92,14 @@ class FinalSave:
         return True
 
     def _look_for_it(self, course: Course) -> None:
-        """The final save is a checkpoint all of whose files were written after the signal."""
+        """The final save is a checkpoint all of whose files were written after the signal. Where the trainer ended upon a save that was
+        under way when the signal came, it is that one: at a step that is just being saved there is nothing more to save."""
         signalled_at = self._signals.signalled_at
         if signalled_at is None:
             return
         since = int(signalled_at.timestamp() * 1e9)
-        final = [save for save in self._replication.value.saves if save.first_ns >= since - _CLOCK_GRAIN_NS]
+        saves = self._replication.value.saves
+        final = [save for save in saves if (save.last_ns if course.trainer_ended else save.first_ns) >= since - _CLOCK_GRAIN_NS]
         if final:
             course.final_save = final[0].name
             course.final_save_at = self._clock.monotonic()

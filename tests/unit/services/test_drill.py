@@ -15,7 +15,7 @@ from spotguard.ports.daemon_control import DrillRefused
 from spotguard.ports.trainer import TrainerProcess
 from spotguard.services.drain_course import DrainView
 from spotguard.supervisor.control import Control
-from tests.support.machine import save_hf
+from tests.support.machine import hf_files, save_hf
 from tests.support.memory_store import Link
 from tests.support.virtual_time import run_virtual
 from tests.unit.services.test_drain import Stage
@@ -222,6 +222,31 @@ def test_a_save_that_is_committed_only_after_the_trainer_has_ended_still_counts(
             assert report.passed
             assert report.checkpoint == "checkpoint-200"
             assert report.committed_seconds == pytest.approx(22, abs=3)
+
+    run_virtual(story())
+
+
+def test_a_trainer_that_ends_upon_the_save_it_was_at_when_the_signal_came_loses_nothing() -> None:
+    async def story() -> None:
+        stage = Stage()
+        stage.trainer.start()
+        files = hf_files(200, size=4000)
+        *earlier, marker = files
+
+        async def react(process: TrainerProcess, _: str) -> None:
+            await asyncio.sleep(1)
+            stage.machine.disk.write(f"checkpoint-200/{marker}", files[marker])
+            stage.trainer.exit(process)
+
+        stage.trainer.on_signal = react
+        async with stage.machine.on():
+            await stage.committed(100)
+            for file in earlier:
+                stage.machine.disk.write(f"checkpoint-200/{file}", files[file])
+            await asyncio.sleep(0.5)
+            report = await drilled(stage, asks=Asks.STOP)
+            assert report.passed, report.sentence
+            assert (report.steps_lost, report.checkpoint) == (0.0, "checkpoint-200")
 
     run_virtual(story())
 
