@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def tell(**fields: object) -> None:
-    print(json.dumps(fields), flush=True)  # noqa: T201 - a script that talks on standard output
+    os.write(1, json.dumps(fields).encode() + b"\n")  # at once: a signal's handler tells in the middle of it, another process beside it
 
 
 def save(folder: Path, step: int, size: int) -> None:
