@@ -7,6 +7,7 @@ import contextlib
 
 import structlog
 
+from spotguard.core.phrasing import count
 from spotguard.core.problem import Severity
 from spotguard.core.status import Status
 from spotguard.ports.service_manager import ServiceManager
@@ -68,8 +69,7 @@ class Pulse:
 
 def describe(status: Status) -> str:
     """One line for `systemctl status`: the state, what is still to be sent, and the gravest problem."""
-    backlog = status.backlog.checkpoints
-    line = f"{status.state.value}: {backlog} checkpoint{'' if backlog == 1 else 's'} to send"
+    line = f"{status.state.value}: {count(status.backlog.checkpoints, 'checkpoint')} to send"
     if status.interruption is not None and status.interruption.deadline is not None:
         line += f", {status.interruption.kind} by {status.interruption.deadline:%H:%M:%S} UTC"
     worst = min(status.problems, key=lambda problem: problem.severity is not Severity.ERROR, default=None)
