@@ -41,7 +41,7 @@ async def change_hints(
 ) -> AsyncIterator[None]:
     """While it is open, `on_change(path, closed_after_writing)` is called in the event loop, a few milliseconds after a change.
 
-    `path` is relative to the root; None when anything may have changed (a flood, a root that came back). A root that is not there is made.
+    `path` is relative to the root; None when anything may have changed (it begins to watch, a flood, a root that came back). A root that is not there is made.
     What cannot be watched is told by `on_degraded(reason with its fix)`, once per reason: then there are fewer hints, or none, and nothing
     is raised. A root that is removed, or replaced by another, is watched again within `check_seconds` of its return. On leaving, also
     when cancelled, no call comes any more and its threads have ended.
@@ -110,6 +110,8 @@ class _RootWatch(events.FileSystemEventHandler):
         if (reason := self._watched.reason) and reason not in self._told:
             self._told.add(reason)
             self._on_degraded(reason)
+        if self._watched.observer is not None:
+            self._hints.put(None, False)  # a scan that began before the watches were set may have missed what they did not see
 
     async def keep(self, check_seconds: float) -> None:
         """Notice a root that was replaced, and folders that got no watch."""
@@ -118,8 +120,6 @@ class _RootWatch(events.FileSystemEventHandler):
             if await asyncio.to_thread(_identity, self._root) != self._watched.identity:
                 await self.end()
                 await self.begin()
-                if self._watched.identity is not None:
-                    self._hints.put(None, False)
             elif self._folders_appeared and self._watched.observer is not None:
                 self._folders_appeared = False
                 if (reason := await asyncio.to_thread(inotify_limits.refusal, self._root)) and reason not in self._told:

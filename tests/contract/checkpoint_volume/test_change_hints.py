@@ -27,6 +27,11 @@ class Heard:
         self.hints.append((path, closed))
         self._news.set()
 
+    async def begin(self) -> None:
+        """It watches, and has said that anything may have changed before."""
+        await self.until(lambda: (None, False) in self.hints)
+        self.hints.clear()
+
     def degrade(self, reason: str) -> None:
         self.degraded.append(reason)
         self._news.set()
@@ -38,10 +43,18 @@ class Heard:
                 await self._news.wait()
 
 
+async def test_what_happened_before_it_watched_may_be_anything(tmp_path: Path) -> None:
+    heard = Heard()
+    async with change_hints(tmp_path, heard.change, heard.degrade):
+        await heard.until(lambda: bool(heard.hints))
+    assert heard.hints == [(None, False)]
+
+
 async def test_what_a_trainer_does_is_heard_with_its_path(tmp_path: Path) -> None:
     heard = Heard()
     (tmp_path / "sft").mkdir()
     async with change_hints(tmp_path, heard.change, heard.degrade):
+        await heard.begin()
         (tmp_path / "sft" / "w.pt").write_bytes(b"x")
         await heard.until(lambda: ("sft/w.pt", True) in heard.hints)
         (tmp_path / "sft" / "w.pt").rename(tmp_path / "sft" / "v.pt")
@@ -54,6 +67,7 @@ async def test_what_a_trainer_does_is_heard_with_its_path(tmp_path: Path) -> Non
 async def test_a_folder_that_is_new_is_listened_to(tmp_path: Path) -> None:
     heard = Heard()
     async with change_hints(tmp_path, heard.change, heard.degrade):
+        await heard.begin()
         (tmp_path / "a" / "b").mkdir(parents=True)
         await heard.until(lambda: any(path == "a/b" for path, _ in heard.hints))
         (tmp_path / "a" / "b" / "w").write_bytes(b"x")
@@ -63,6 +77,7 @@ async def test_a_folder_that_is_new_is_listened_to(tmp_path: Path) -> None:
 async def test_writing_on_and_on_says_nothing_until_the_close(tmp_path: Path) -> None:
     heard = Heard()
     async with change_hints(tmp_path, heard.change, heard.degrade):
+        await heard.begin()
         with open(tmp_path / "w", "wb", buffering=0) as file:
             for _ in range(1000):
                 file.write(b"x")
@@ -77,6 +92,7 @@ async def test_writing_on_and_on_says_nothing_until_the_close(tmp_path: Path) ->
 async def test_a_flood_is_a_few_calls(tmp_path: Path) -> None:
     heard = Heard()
     async with change_hints(tmp_path, heard.change, heard.degrade):
+        await heard.begin()
         for number in range(5000):
             (tmp_path / f"f{number}").touch()
         await heard.until(lambda: any(path in (None, "f4999") for path, _ in heard.hints))
@@ -89,6 +105,7 @@ async def test_a_root_that_is_replaced_is_listened_to_again(tmp_path: Path) -> N
     root = tmp_path / "root"
     async with change_hints(root, heard.change, heard.degrade, check_seconds=0.01):
         assert root.is_dir()
+        await heard.begin()
         shutil.rmtree(root)
         await heard.until(lambda: (None, False) in heard.hints)
         await asyncio.sleep(0.05)
