@@ -41,10 +41,10 @@ async def change_hints(
 ) -> AsyncIterator[None]:
     """While it is open, `on_change(path, closed_after_writing)` is called in the event loop, a few milliseconds after a change.
 
-    `path` is relative to the root; None when anything may have changed (it begins to watch, a flood, a root that came back). A root that is not there is made.
-    What cannot be watched is told by `on_degraded(reason with its fix)`, once per reason: then there are fewer hints, or none, and nothing
-    is raised. A root that is removed, or replaced by another, is watched again within `check_seconds` of its return. On leaving, also
-    when cancelled, no call comes any more and its threads have ended.
+    `path` is relative to the root; None when anything may have changed (it begins to watch, a flood, a root that came back). A root that
+    is not there is made. What cannot be watched is told by `on_degraded(reason with its fix)`, once per reason: then there are fewer
+    hints, or none, and nothing is raised. A root that is removed, or replaced by another, is watched again within `check_seconds` of its
+    return. On leaving, also when cancelled, no call comes any more and its threads have ended.
     """
     hints = HintQueue(asyncio.get_running_loop(), on_change)
     watch = _RootWatch(root, hints, on_degraded)

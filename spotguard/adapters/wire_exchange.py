@@ -143,9 +143,9 @@ def _send(connection: http.client.HTTPConnection, request: WireRequest) -> None:
         connection.putheader(name, value)
     connection.endheaders()
     if request.body is not None:
-        sender = Sender(connection.sock, request.method)
-        request.body.send(sender.send)
-        sender.await_answer()
+        with Sender(connection.sock, request.method) as sender:
+            request.body.send(sender.send)
+            sender.await_answer()
 
 
 def _read(response: http.client.HTTPResponse, request: WireRequest, answer: Answer) -> None:

@@ -24,7 +24,7 @@ class AnsweredEarly(Exception):
 
 
 class Sender:
-    """Gives pieces of a body to a connected socket."""
+    """Gives pieces of a body to a connected socket, which does not block while it is open."""
 
     def __init__(self, link: socket.socket, method: str) -> None:
         self._link = link
@@ -34,19 +34,22 @@ class Sender:
         self._timeout = link.gettimeout()
         self._stall_ms = None if self._timeout is None else self._timeout * 1000
 
+    def __enter__(self) -> Sender:
+        self._link.settimeout(0)  # with a timeout, Python would ask before each call whether there is room
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._link.settimeout(self._timeout)
+
     def send(self, piece: memoryview) -> None:
         """Raises AnsweredEarly, TimeoutError when nothing leaves the socket for as long as its timeout, OSError."""
-        self._link.settimeout(0)  # with a timeout, Python would ask before each call whether there is room
-        try:
-            while piece:
-                try:
-                    piece = piece[self._link.send(piece) :]
-                except ssl.SSLWantReadError:  # room alone would not do
-                    self._wait(select.POLLIN)
-                except _NOTHING_YET:
-                    self._wait(select.POLLIN | select.POLLOUT)
-        finally:
-            self._link.settimeout(self._timeout)
+        while piece:
+            try:
+                piece = piece[self._link.send(piece) :]
+            except ssl.SSLWantReadError:  # room alone would not do
+                self._wait(select.POLLIN)
+            except _NOTHING_YET:
+                self._wait(select.POLLIN | select.POLLOUT)
 
     def _wait(self, until: int) -> None:
         self._poll.modify(self._link, until)

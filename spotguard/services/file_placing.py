@@ -76,6 +76,7 @@ class FilePlacing:
         self._rank = rank
         self._remote: dict[str, dict[str, StoredObject]] = {}
         """What lies in the bucket, by place (see `RunKeys.place`)."""
+        self._listing = asyncio.Lock()
         self._known: KnownFiles | None = None
         self._sums: dict[LocalFile, dict[tuple[int, int], int]] = {}
         self._compared: dict[LocalFile, Duplicate | None] = {}
@@ -206,9 +207,10 @@ class FilePlacing:
 
     async def _remote_objects(self, path: str) -> Mapping[str, StoredObject]:
         place = self._tools.keys.place(self._name, path, is_directory=self._is_directory)
-        if place not in self._remote:
-            self._remote[place] = {stored.key: stored for stored in await self._tools.store.list(place)}
-        return self._remote[place]
+        async with self._listing:  # many files ask at a time: one looks for all
+            if place not in self._remote:
+                self._remote[place] = {stored.key: stored for stored in await self._tools.store.list(place)}
+            return self._remote[place]
 
 
 def _carries(metadata: Mapping[str, str], ours: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from spotguard.core.checkpoint import Inventory, LocalCheckpoint, Unfinished, Whole
+from spotguard.core.checkpoint import Assessment, CompleteBy, Inventory, LocalCheckpoint, Unfinished, Whole
 from spotguard.core.layouts.identify import identify
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
@@ -216,12 +216,18 @@ class Replicator:
             if local.broken:
                 self._fail(record, local.broken)
                 continue
-            quiet = record.quiet_seconds(now)
-            died = await self._writers.died(local, quiet_seconds=quiet, settle_seconds=self._settings.settle_seconds)
-            assessment = await self._examination.assess(local, quiet_seconds=quiet, declared=record.declared, writer_died=died)
-            record.assessment = assessment
+            record.assessment = assessment = await self._assess(record, local, record.quiet_seconds(now))
             if isinstance(assessment, Whole) and record.local is local:
                 await self._capture(record, local, assessment)
+
+    async def _assess(self, record: Record, local: LocalCheckpoint, quiet: float) -> Assessment:
+        """Who wrote it matters only where nothing in it says that it is whole: asking the whole process table costs milliseconds."""
+        found = await self._examination.assess(local, quiet_seconds=quiet, declared=record.declared, writer_died=False)
+        if isinstance(found, Whole) and found.by is not CompleteBy.QUIET:
+            return found
+        if await self._writers.died(local, quiet_seconds=quiet, settle_seconds=self._settings.settle_seconds):
+            return await self._examination.assess(local, quiet_seconds=quiet, declared=record.declared, writer_died=True)
+        return found
 
     async def _capture(self, record: Record, local: LocalCheckpoint, whole: Whole) -> None:
         others = self._ledger.locals_()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 _DEBOUNCE_SECONDS = 0.03
+_STILL_SECONDS = 1.0
+"""After as long without a look, what wakes us is looked at without waiting for more of it."""
 _SHARE = 20
 """A look is followed by a pause of this many times its own duration, so that a trainer that writes without end costs us 5 %."""
 _FULL_SHARE = 500
@@ -85,7 +87,9 @@ class ScanSchedule:
                 await self._wake.wait()
         except TimeoutError:
             return
-        await asyncio.sleep(_DEBOUNCE_SECONDS if draining else max(_DEBOUNCE_SECONDS, self._gap() - (loop.time() - began)))
+        was_still = loop.time() - began >= max(_STILL_SECONDS, self._gap())
+        if not was_still:
+            await asyncio.sleep(_DEBOUNCE_SECONDS if draining else max(_DEBOUNCE_SECONDS, self._gap() - (loop.time() - began)))
         self._wake.clear()
 
     def _gap(self) -> float:
