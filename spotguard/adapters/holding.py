@@ -12,7 +12,7 @@ from awscrt.checksums import crc64nvme
 
 from spotguard.adapters.private_copy import private_copy
 from spotguard.core.checkpoint import FileStat
-from spotguard.ports.checkpoint_volume import CannotRead, Copying
+from spotguard.ports.checkpoint_volume import CannotRead, Copying, Growth
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _CHUNK_BYTES = 4 << 20
@@ -138,6 +138,19 @@ def checksum_of(fd: int, wanted: Callable[[], bool] = lambda: True, *, offset: i
         value = crc64nvme(chunk, value)
         offset += len(chunk)
     return value
+
+
+def growth_of(fd: int, offset: int) -> Growth:
+    """Space that is reserved and not written yet counts as a hole (lseek(2), SEEK_HOLE). Moves the descriptor's position."""
+    found = os.fstat(fd)
+    filled = found.st_size
+    if offset < found.st_size:
+        try:
+            filled = os.lseek(fd, offset, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno not in (errno.ENXIO, errno.EINVAL, errno.EOPNOTSUPP):  # cut off meanwhile; a filesystem that knows no holes
+                raise
+    return Growth(found.st_size, filled, found.st_nlink > 0)
 
 
 def read_at_most(path: str, source: str, max_bytes: int) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import CancelledError
+from typing import Generic, TypeVar
 
 from spotguard.adapters import holding
 from spotguard.adapters.daemon_threads import DaemonThreads
@@ -17,6 +19,7 @@ from spotguard.core.checkpoint import FileStat, Tree
 from spotguard.core.structure import Finding, Probe
 from spotguard.ports import checkpoint_volume as port
 
+T = TypeVar("T")
 _READERS = 3
 
 
@@ -50,12 +53,13 @@ class LocalVolume:
             raise
 
     async def checksum(self, held: port.HeldFile, offset: int = 0, size: int | None = None) -> int:
-        reading = _Reading(held.fd, offset, size)
-        try:
-            return await self._readers.run(reading.checksum)
-        except asyncio.CancelledError:
-            reading.abandon()
-            raise
+        def sum_of(fd: int, wanted: Callable[[], bool]) -> int:
+            return holding.checksum_of(fd, wanted, offset=offset, size=size)
+
+        return await self._read_apart(_Reading(held.fd, sum_of))
+
+    async def growth(self, held: port.HeldFile, offset: int) -> port.Growth:
+        return await self._read_apart(_Reading(held.fd, lambda fd, _: holding.growth_of(fd, offset)))
 
     async def read(self, source: str, max_bytes: int) -> bytes:
         return await self._readers.run(lambda: holding.read_at_most(self._absolute(source), source, max_bytes))
@@ -76,6 +80,13 @@ class LocalVolume:
         """Let the threads end after what they are doing; nothing may be asked any more."""
         self._scan_thread.close()
         self._readers.close()
+
+    async def _read_apart(self, reading: _Reading[T]) -> T:
+        try:
+            return await self._readers.run(reading.read)
+        except asyncio.CancelledError:
+            reading.abandon()
+            raise
 
     def _absolute(self, source: str) -> str:
         return os.path.join(self._root, source)
@@ -110,23 +121,24 @@ class _Opening:
                 self._held.close()
 
 
-class _Reading:
-    """A checksum in a thread, over a descriptor of its own: the caller may let go, or be cancelled, meanwhile."""
+class _Reading(Generic[T]):
+    """A look into an open file in a thread, over a descriptor of its own: the caller may let go, or be cancelled, meanwhile."""
 
-    def __init__(self, fd: int, offset: int, size: int | None) -> None:
+    def __init__(self, fd: int, look: Callable[[int, Callable[[], bool]], T]) -> None:
+        """`look` gets the descriptor, and may ask whether its answer is still wanted."""
         self._fd = os.dup(fd)
-        self._offset, self._size = offset, size
+        self._look = look
         self._lock = threading.Lock()
         self._begun = False
         self._abandoned = False
 
-    def checksum(self) -> int:
+    def read(self) -> T:
         with self._lock:
             self._begun = True
             if self._abandoned:
-                return 0
+                raise CancelledError
         try:
-            return holding.checksum_of(self._fd, lambda: not self._abandoned, offset=self._offset, size=self._size)
+            return self._look(self._fd, lambda: not self._abandoned)
         finally:
             os.close(self._fd)
 

@@ -6,9 +6,10 @@ inside the store instead of being sent; each checkpoint keeps objects of its own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from spotguard.core.checkpoint import generalised
 from spotguard.core.checksum import decode_crc64
 from spotguard.core.manifest import Manifest, ManifestFile
 
@@ -56,6 +57,17 @@ class KnownFiles:
     def of_size(self, size: int) -> tuple[Known, ...]:
         """Each content once. Names do not matter: shards are renamed, and steps and ranks stand in them."""
         return self._of_size.get(size, ())
+
+    def beginnings(self) -> Mapping[int, frozenset[int]]:
+        """With what the known files begin: so many bytes -> their CRC64NVMEs."""
+        found: dict[int, set[int]] = {}
+        for known in self._of_key.values():
+            found.setdefault(known.first_size, set()).add(known.first_crc)
+        return {size: frozenset(sums) for size, sums in found.items()}
+
+    def size_like(self, key: str) -> int:
+        """Bytes of the largest file whose key (relative) differs from this one in numbers only; 0 where none is known."""
+        return max((known.size for name, known in self._of_key.items() if generalised(name) == generalised(key)), default=0)
 
     def at(self, key: str) -> Known | None:
         """What is known of the object at this key (relative)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from spotguard.core.checkpoint import FileStat, Tree
 from spotguard.core.structure import Finding, Probe
@@ -25,6 +25,17 @@ class Copying(Enum):
     """Where the filesystem lets a copy share its blocks (FICLONE: XFS, btrfs), which costs nothing."""
     ALWAYS = "always"
     """Else byte for byte, where that leaves room for another one."""
+
+
+class Growth(NamedTuple):
+    """How far an open file has come that somebody is writing."""
+
+    size: int
+    """Bytes, now."""
+    filled: int
+    """Where the first hole begins at or behind the place that was asked about; `size` where there is none, or holes are not told."""
+    has_name: bool
+    """False once it was deleted, or another file got its name."""
 
 
 class HeldFile(Protocol):
@@ -78,6 +89,10 @@ class CheckpointVolume(Protocol):
 
     async def checksum(self, held: HeldFile, offset: int = 0, size: int | None = None) -> int:
         """The CRC64NVME of `size` bytes of the open file from `offset` on, or of all that can be read."""
+        ...
+
+    async def growth(self, held: HeldFile, offset: int) -> Growth:
+        """How far it has come; holes are looked for from `offset` on. Raises OSError."""
         ...
 
     async def read(self, source: str, max_bytes: int) -> bytes:

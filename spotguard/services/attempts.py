@@ -15,13 +15,15 @@ from spotguard.core.problem import ProblemCode
 from spotguard.ports.checkpoint_volume import CannotRead
 from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import StoreError, UploadMissing
+from spotguard.ports.part_transfer import FileShrank
 from spotguard.services.carrier import Carrier
 from spotguard.services.checkpoint_upload import CheckpointUpload, FileVanished, UploadTools
 from spotguard.services.commit import ForeignManifest, NotAsSent
 from spotguard.services.committed import Committed
+from spotguard.services.errand import ChangedWhileSending
+from spotguard.services.growing_file import Ending
 from spotguard.services.ledger import vanish
 from spotguard.services.loose_files import LooseFiles
-from spotguard.services.part_engine import ChangedWhileSending
 from spotguard.services.part_slots import Rank
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.records import Record
@@ -35,6 +37,7 @@ _LONGEST_RETRY_IN_A_HURRY_SECONDS = 2.0
 _UNREADABLE_RETRY_SECONDS = 10.0
 _UNEXPECTED_RETRY_SECONDS = 10.0
 _LAST_IN_LINE = 100_000
+_BEHIND_ALL_WHOLE_FILES = _LAST_IN_LINE + 1
 
 
 class Attempts:
@@ -117,6 +120,17 @@ class Attempts:
             record.early = None
             self._nudge(record.name)
 
+    async def ahead(self, record: Record, file: LocalFile) -> Ending | None:
+        """Send parts of a file that is still being written. Why it ended; None after a fault, which the whole file meets too."""
+        rank: Rank = lambda: (_BEHIND_ALL_WHOLE_FILES,)  # noqa: E731 - as below
+        try:
+            return await self._upload_of(record).send_ahead(file, rank)
+        except (FileVanished, FileShrank, CannotRead, OSError, StoreError) as error:
+            log.info("stream.failed", path=file.source, reason=str(error))
+        except Exception as error:  # ahead is a favour
+            log.exception("upload.crashed", name=record.name, error=f"{type(error).__name__}: {error}")
+        return None
+
     async def loose(self, due: list[LocalFile], *, urgent: bool, observed_at: float) -> None:
         """Send loose files, as they were found by looks that cover the whole root since `observed_at`, and their index."""
         try:
@@ -144,7 +158,7 @@ class Attempts:
     async def discard(self, record: Record) -> None:
         """Stop what is still being sent of it, close its files and throw its unfinished multipart uploads away."""
         upload, record.upload = record.upload, None
-        running = [task for task in (record.task, record.early) if task is not None]
+        running = [task for task in (record.task, record.early, *record.ahead.values()) if task is not None]
         for task in running:
             task.cancel()
         if running:
@@ -155,6 +169,10 @@ class Attempts:
     def has(self, record: Record, file: LocalFile) -> bool:
         """Whether this content is in the bucket already."""
         return record.upload is not None and record.upload.has(file)
+
+    def knows(self, record: Record, path: str) -> bool:
+        """Whether any content of this file is in the bucket already."""
+        return record.upload is not None and path in record.upload.sent
 
     def _upload_of(self, record: Record) -> CheckpointUpload:
         if record.upload is None:
@@ -190,7 +208,7 @@ class Attempts:
             if record.given_up:
                 await upload.give_up()
             elif record.is_committed:
-                upload.rest()
+                await upload.rest()
             elif record.capture is None and record.early is None:
                 upload.let_go()  # it changed: descriptors and copies of what it was would only fill the disk
         finally:

@@ -18,7 +18,7 @@ from spotguard.services.checkpoint_upload import CheckpointUpload, UploadTools, 
 from spotguard.services.commit import Capture, NotAsSent, check_uploads, create_manifest, draft
 from spotguard.services.committed import Committed
 from spotguard.services.durations import Duration, Durations
-from spotguard.services.part_engine import ChangedWhileSending
+from spotguard.services.errand import ChangedWhileSending
 from spotguard.services.records import Record
 
 log = structlog.get_logger()
@@ -70,9 +70,9 @@ class Carrier:
         latency = self._clock.wall().timestamp() - capture.checkpoint.newest_change_ns / 1e9
         self._durations.observe(Duration.UPLOAD, seconds)
         self._durations.observe(Duration.COMMIT_LATENCY, latency)
-        sent_bytes, reused_bytes = upload.tally.settle()  # all attempts, and what went early
+        settled = upload.tally.settle()  # all attempts, and what went early
         if not record.is_committed:
-            upload.rest()  # overtaken: the next generation begins with an upload of its own
+            await upload.rest()  # overtaken: the next generation begins with an upload of its own
         log.info(
             "checkpoint.committed",
             name=manifest.name,
@@ -81,8 +81,9 @@ class Carrier:
             reason=manifest.reason,
             files=len(files),
             size_bytes=manifest.total_bytes,
-            sent_bytes=sent_bytes,
-            reused_bytes=reused_bytes,
+            sent_bytes=settled.sent,
+            streamed_bytes=settled.ahead,
+            reused_bytes=settled.reused,
             seconds=round(seconds, 3),
             since_last_write_seconds=round(latency, 3),
         )

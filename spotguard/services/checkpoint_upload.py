@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 from spotguard.core.checkpoint import FileStat, LocalFile
 from spotguard.ports.checkpoint_volume import CannotRead, Copying, HeldFile
+from spotguard.services.errand import ChangedWhileSending
 from spotguard.services.file_placing import FilePlacing, SentFile, UploadTools
-from spotguard.services.part_engine import ChangedWhileSending, first_of
+from spotguard.services.growing_file import Ending
+from spotguard.services.part_engine import first_of
 from spotguard.services.part_slots import Rank
 from spotguard.services.upload_tally import UploadTally
 
@@ -96,6 +98,19 @@ class CheckpointUpload:
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
 
+    async def send_ahead(self, file: LocalFile, rank: Rank) -> Ending:
+        """Send parts of a file that is still being written. Raises FileVanished, CannotRead, OSError or a StoreError.
+
+        Cancelled: what has gone stays, and nothing reads the file any more."""
+        try:
+            held = await self._tools.volume.hold(file.source)
+        except FileNotFoundError as error:
+            raise FileVanished(file.source) from error
+        try:
+            return await self._placing.send_ahead(file, held, rank)
+        finally:
+            held.close()
+
     def doubt(self, paths: Sequence[str]) -> None:
         """Forget that these were sent: the bucket says otherwise."""
         self._placing.look_again()
@@ -112,16 +127,19 @@ class CheckpointUpload:
         """Close the files and throw unfinished multipart uploads away. What was sent whole stays for the janitor."""
         self.let_go()
         self.tally.clear()
-        for key in self._placing.rest():
-            await self._tools.engine.forget(key)
+        await self._throw_away()
 
-    def rest(self) -> None:
+    async def rest(self) -> None:
         """It is committed: keep what lies where, for the next generation, and nothing else."""
         self.let_go()
-        self._placing.rest()
         self.tally.clear()
         self._locks.clear()
         self._from_copies.clear()
+        await self._throw_away()
+
+    async def _throw_away(self) -> None:
+        for key in self._placing.rest():
+            await self._tools.engine.forget(key)
 
     def _is_sent(self, file: LocalFile) -> bool:
         sent = self.sent.get(file.path)

@@ -21,12 +21,15 @@ from spotguard.services.ledger import Ledger, vanish
 from spotguard.services.loose_files import LooseFiles
 from spotguard.services.published import Published
 from spotguard.services.records import Record
+from spotguard.services.streams import Streams
 from spotguard.services.throughput import Throughput
 from spotguard.services.urgency import Urgency
 
 log = structlog.get_logger()
 
 _EARLY_QUIET_SECONDS = 1.0
+_OPEN_QUIET_SECONDS = 5.0
+"""Of a file that was seen to grow and not to be closed: a writer that paused would have half a file sent as a whole one."""
 _HALT_SECONDS = 5.0
 
 
@@ -65,6 +68,7 @@ class Dispatcher:
         self._clock = clock
         self._nudge = nudge
         self._attempts = attempts
+        self._streams = Streams(attempts, tools.volume, clock, part_bytes=tools.engine.part_bytes, nudge=nudge, spawn=self._spawn)
         self._hurries = False
         self._group: asyncio.TaskGroup | None = None
         self._does_not_fit: tuple[GivenUpName, ...] = ()
@@ -92,10 +96,12 @@ class Dispatcher:
         if self._halted or not self._may_write():
             for task in self._running():
                 task.cancel()
+            self._streams.align(self._ledger, closed, paused=True)
             self._note_loose(inventory, observed_at)
             return
         self._start_whole(decided.send)
         self._start_early(closed)
+        self._streams.align(self._ledger, closed, paused=self._whole_ones_hurry())
         self._start_loose(inventory, observed_at)
 
     def _begin_or_end_to_hurry(self) -> None:
@@ -109,6 +115,7 @@ class Dispatcher:
     async def halt(self) -> None:
         """Start nothing any more and stop what is being sent. On return nothing of ours is under way to the bucket."""
         self._halted = True
+        self._streams.align(self._ledger, (), paused=True)
         if running := self._running():
             for task in running:
                 task.cancel()
@@ -191,7 +198,7 @@ class Dispatcher:
             self._spawn(self._attempts.discard(record))
 
     def _running(self) -> list[asyncio.Task[None]]:
-        tasks = [task for record in self._ledger for task in (record.task, record.early)]
+        tasks = [task for record in self._ledger for task in (record.task, record.early, *record.ahead.values())]
         return [task for task in (*tasks, self._loose_task) if task is not None]
 
     def _start_whole(self, names: Iterable[str]) -> None:
@@ -219,7 +226,7 @@ class Dispatcher:
         return ready[: sending + 1]
 
     def _start_early(self, closed: set[str]) -> None:
-        if self._urgency.value.draining and any(record.is_pending for record in self._ledger):
+        if self._whole_ones_hurry():
             return
         now = self._clock.monotonic()
         for record in self._ledger:
@@ -233,20 +240,25 @@ class Dispatcher:
             if files:
                 record.early = self._spawn(self._attempts.early(record, files))
 
+    def _whole_ones_hurry(self) -> bool:
+        """Whether the link belongs to whole checkpoints alone."""
+        return self._urgency.value.draining and any(record.is_pending for record in self._ledger)
+
     def _goes_early(self, record: Record, file: LocalFile, closed: set[str], now: float) -> bool:
         if file.stat.size < self._tools.engine.part_bytes or looks_temporary(file.path):
             return False
         if self._attempts.has(record, file):
             return False
         age = self._clock.wall().timestamp() - file.stat.mtime_ns / 1e9
-        return file.source in closed or age >= _EARLY_QUIET_SECONDS or record.quiet_seconds(now) >= _EARLY_QUIET_SECONDS
+        quiet = _OPEN_QUIET_SECONDS if self._streams.is_open(record, file) else _EARLY_QUIET_SECONDS
+        return file.source in closed or age >= quiet or record.quiet_seconds(now) >= quiet
 
     def _start_loose(self, inventory: Inventory, observed_at: float) -> None:
         waits = self._clock.monotonic() < self._attempts.loose_retry_at
         if self._loose_task is not None or waits or not self._committed.known:
             return
         urgency = self._urgency.value
-        if urgency.draining and any(record.is_pending for record in self._ledger):
+        if self._whole_ones_hurry():
             return
         if due := self._loose.due(inventory.loose, urgent=urgency.flush_loose):
             self._loose_task = self._spawn(self._send_loose(due, urgent=urgency.flush_loose, observed_at=observed_at))

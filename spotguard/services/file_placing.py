@@ -19,7 +19,9 @@ from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, ObjectStore, StoredObject
 from spotguard.ports.part_transfer import FileShrank
 from spotguard.services.content_sums import ContentSums
-from spotguard.services.part_engine import ChangedWhileSending, Errand, PartEngine, Placed
+from spotguard.services.errand import ChangedWhileSending, Errand, Placed
+from spotguard.services.growing_file import Ending, GrowingFile
+from spotguard.services.part_engine import PartEngine
 from spotguard.services.part_slots import Rank
 from spotguard.services.reuse import Duplicate, differs_at_first, find_duplicate
 from spotguard.services.upload_tally import UploadTally
@@ -126,6 +128,21 @@ class FilePlacing:
                     return SentFile(held.stat, key, placed.etag, placed.crc64nvme, placed.first_part)
                 version += 1
 
+    async def send_ahead(self, file: LocalFile, held: HeldFile, rank: Rank) -> Ending:
+        """Send parts of a file that is still being written to where `place` will look for it first. As `GrowingFile.send`."""
+        remote = await self._remote_objects(file.path)
+        version = 1
+        while self._tools.is_condemned(key := self._key(file.path, version)) or key in remote:
+            version += 1
+        self._tried.add(key)
+        known = KnownFiles(await self._tools.earlier(self._name))  # not kept: more may be committed until the file is whole
+        step = self._tools.engine.step(known.size_like(self._tools.keys.relative(key)))
+        growing = GrowingFile(self._tools.engine, self._tools.volume, held, key, rank, lambda size: self._tally.went_ahead(file.path, size))
+        ending = await growing.send(self._tools.keys.metadata(self._name), step, known)
+        if ending.is_in_vain:
+            self._tally.given_up(file.path)
+        return ending
+
     async def _transfer(self, file: LocalFile, held: HeldFile, key: str, duplicate: Duplicate | None, sums: ContentSums) -> Placed:
         self._tried.add(key)
         errand = Errand(
@@ -137,6 +154,7 @@ class FilePlacing:
             duplicate=duplicate,
             sums=sums,
             found=lambda size: self._tally.found(file, size),
+            judged=lambda size, right: self._tally.judged(file, size, right),
         )
         self._tally.lies(file, self._tools.engine.kept(errand))
         try:

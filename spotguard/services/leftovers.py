@@ -51,11 +51,12 @@ class Leftovers:
         store_now: Callable[[], float],
         may_abort: Callable[[], bool],
     ) -> None:
-        """`prefix`: of all keys of the run. `may_abort`: whether this daemon holds the run now."""
+        """`prefix`: of all keys of the run. `store_now`: seconds since the epoch by S3's clock. `may_abort`: whether this daemon holds the
+        run now."""
         self._transfer = transfer
         self._stored = stored
         self._prefix = prefix
-        self._store_now = store_now
+        self.store_now = store_now
         self._may_abort = may_abort
         self._open: dict[str, list[Upload]] | None = None
         self._listing = asyncio.Lock()
@@ -119,7 +120,7 @@ class Leftovers:
 
     def _is_old(self, upload: Upload, listed: Sequence[ListedPart]) -> bool:
         moments = [moment for moment in (upload.initiated, *(part.modified for part in listed)) if moment is not None]
-        return not moments or self._store_now() - max(moments) > OLDEST_SECONDS
+        return not moments or self.store_now() - max(moments) > OLDEST_SECONDS
 
     async def _throw_away(self, upload: Upload) -> None:
         if not self._may_abort():

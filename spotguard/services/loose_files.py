@@ -16,7 +16,8 @@ from spotguard.ports.checkpoint_volume import CannotRead
 from spotguard.ports.object_store import ObjectExists, ObjectMissing
 from spotguard.ports.part_transfer import FileShrank
 from spotguard.services.checkpoint_upload import UploadTools
-from spotguard.services.part_engine import ChangedWhileSending, Errand, Placed, first_of
+from spotguard.services.errand import ChangedWhileSending, Errand, Placed
+from spotguard.services.part_engine import first_of
 
 log = structlog.get_logger()
 

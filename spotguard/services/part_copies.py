@@ -63,7 +63,8 @@ class PartCopies:
         async with self._room:
             if not duplicate.usable:
                 return None
-            turn.set_result(None)
+            if not turn.done():
+                turn.set_result(None)
             crc = await sums.of(part.offset, part.size)
             body = Slice(held.fd, part.offset, part.size)
             try:

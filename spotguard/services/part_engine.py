@@ -4,70 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from spotguard.core.checkpoint import FileStat
 from spotguard.core.part_cut import Part, cut_by, part_size
 from spotguard.ports.checkpoint_volume import HeldFile
 from spotguard.ports.object_store import StoreDenied, StoreError, StoreUnavailable
-from spotguard.ports.part_transfer import PartTransfer, Progress, SentObject, SentPart, Slice, Upload
-from spotguard.services.content_sums import ContentSums
+from spotguard.ports.part_transfer import FileShrank, PartTransfer, Progress, SentObject, Slice, Upload
+from spotguard.services.begun_upload import BegunUpload
+from spotguard.services.errand import ChangedWhileSending, Errand, Placed
 from spotguard.services.leftovers import Leftovers
 from spotguard.services.part_copies import PartCopies
 from spotguard.services.part_slots import PartSlots, Rank
-from spotguard.services.reuse import Duplicate
 from spotguard.services.throughput import Throughput
 
-
-class ChangedWhileSending(Exception):
-    """The file was rewritten under our hands: what was sent is no version of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Errand:
-    """One file to send."""
-
-    held: HeldFile
-    size: int
-    """Bytes to send from the start of the file."""
-    key: str
-    metadata: Mapping[str, str]
-    rank: Rank
-    only_new: bool = True
-    may_grow: bool = False
-    """True for a loose file: what is appended meanwhile belongs to the next time."""
-    duplicate: Duplicate | None = None
-    """An object with this content, to be copied instead of sending the bytes."""
-    sums: ContentSums | None = None
-    """Of the held file; there where `duplicate` is."""
-    found: Progress | None = None
-    """Told of bytes that need not go: copied, or left in the bucket by an earlier life."""
-
-
-class Placed(NamedTuple):
-    """An object with the content of an errand."""
-
-    key: str
-    size: int
-    etag: str
-    crc64nvme: int
-    first_part: tuple[int, int] | None = None
-    """Size and CRC64NVME of the first part of several."""
-    begun_at: float | None = None
-    """When an earlier life began its upload, in seconds since the epoch by S3's clock; S3 may date the object from then."""
-
-
-@dataclass(slots=True)
-class _Begun:
-    """A multipart upload that has been opened and not ended; not frozen, because its parts come one by one."""
-
-    upload: Upload
-    of: FileStat
-    size: int
-    step: int
-    """Bytes per part."""
-    parts: dict[int, SentPart] = field(default_factory=dict)
+_PROVEN_AT_ONCE = 2
 
 
 class PartEngine:
@@ -87,7 +36,10 @@ class PartEngine:
         self._part_bytes = part_bytes
         self._copies = copies
         self._leftovers = leftovers
-        self._begun: dict[str, _Begun] = {}
+        self._begun: dict[str, BegunUpload] = {}
+        self._busy: set[str] = set()
+        """Keys that whole files are being sent to."""
+        self._proving = asyncio.Semaphore(_PROVEN_AT_ONCE)
         self.combine = transfer.combine
 
     @property
@@ -112,10 +64,12 @@ class PartEngine:
             if copied is not None:
                 self._refuse_change(errand)
                 _tell(errand, errand.size)
+                await self.forget(errand.key)
                 return Placed(*copied, errand.duplicate.first_part)
             if errand.duplicate.usable:
                 return await self._send_parts(errand, progress)
         if errand.size <= self.step(errand.size):
+            await self.forget(errand.key)
             return Placed(*await self._send_whole(errand, progress))
         return await self._send_parts(errand, progress)
 
@@ -133,16 +87,36 @@ class PartEngine:
         return sent
 
     async def _send_parts(self, errand: Errand, progress: Progress | None) -> Placed:
-        begun = self._begun_of(errand)
-        if begun is None:
-            await self.forget(errand.key)
-            begun = self._begun[errand.key] = await self._begin(errand)
+        self._busy.add(errand.key)
+        try:
+            return await self._send_begun(errand, await self._begun_for(errand), progress)
+        finally:
+            self._busy.discard(errand.key)
+
+    async def _begun_for(self, errand: Errand) -> BegunUpload:
+        begun = self._begun.get(errand.key)
+        if begun is not None and begun.is_of(errand.held.stat, errand.size):
+            return begun
+        if begun is not None and errand.sums is not None and begun.take_over(errand.held.stat, errand.size):
+            return begun
+        await self.forget(errand.key)
+        begun = self._begun[errand.key] = await self._begin(errand)
+        return begun
+
+    async def _send_begun(self, errand: Errand, begun: BegunUpload, progress: Progress | None) -> Placed:
         try:
             await self._missing_parts(errand, begun, progress)
             self._refuse_change(errand)
             sent = await self._transfer.complete(begun.upload, sorted(begun.parts.values()), only_new=errand.only_new)
-        except (StoreUnavailable, StoreDenied, asyncio.CancelledError):
+        except asyncio.CancelledError:
+            await begun.ground()
+            raise
+        except (StoreUnavailable, StoreDenied):
             raise  # the parts stay, in the bucket and in memory: the next attempt goes on from here
+        except (ChangedWhileSending, FileShrank):
+            if errand.sums is None:
+                await asyncio.shield(self.forget(errand.key))
+            raise  # what the next content has of this one need not go again
         except BaseException:
             await asyncio.shield(self.forget(errand.key))
             raise
@@ -150,32 +124,66 @@ class PartEngine:
         first = begun.parts[1]
         return Placed(*sent, (first.size, first.crc64nvme) if first.size < errand.size else None, begun.upload.initiated)
 
-    async def _begin(self, errand: Errand) -> _Begun:
+    async def _begin(self, errand: Errand) -> BegunUpload:
         """Go on with what an earlier life has left, or begin anew."""
         if errand.only_new and (leftover := await self._leftovers.take(errand.key, errand.held, errand.size)) is not None:
             _tell(errand, leftover.size)
-            return _Begun(leftover.upload, errand.held.stat, errand.size, leftover.step, dict(leftover.parts))
-        upload = await self._transfer.begin(errand.key, metadata=errand.metadata)
-        return _Begun(upload, errand.held.stat, errand.size, self.step(errand.size))
+            return BegunUpload(leftover.upload, leftover.step, errand.held.stat, errand.size, dict(leftover.parts))
+        upload = await self._open(errand.key, errand.metadata)
+        return BegunUpload(upload, self.step(errand.size), errand.held.stat, errand.size)
+
+    async def _open(self, key: str, metadata: Mapping[str, str]) -> Upload:
+        upload = await self._transfer.begin(key, metadata=metadata)
+        return upload._replace(initiated=self._leftovers.store_now())
 
     def kept(self, errand: Errand) -> int:
         """Bytes of this content that already lie in the bucket as parts: the next `send` goes on after them."""
-        begun = self._begun_of(errand)
-        return 0 if begun is None else sum(part.size for part in begun.parts.values())
-
-    def _begun_of(self, errand: Errand) -> _Begun | None:
         begun = self._begun.get(errand.key)
-        return begun if begun is not None and begun.of == errand.held.stat and begun.size == errand.size else None
+        here = begun is not None and begun.is_of(errand.held.stat, errand.size)
+        return sum(part.size for part in begun.parts.values()) if begun is not None and here else 0
+
+    async def begin_ahead(self, key: str, held: HeldFile, size: int, metadata: Mapping[str, str], step: int) -> BegunUpload | None:
+        """The upload to this key of a file that is still being written and has so many bytes now: one that was begun, or that an earlier
+        life has left, or a new one of parts of `step` bytes. None where the key is sent to already. Raises StoreError, OSError, FileShrank.
+
+        It becomes that of the whole file with the next `send` to its key, or is thrown away with `forget`."""
+        if key in self._busy:
+            return None
+        if (begun := self._begun.get(key)) is not None:
+            return begun if begun.of is None else None
+        if (leftover := await self._leftovers.take(key, held, size)) is not None:
+            whole = {number: part for number, part in leftover.parts.items() if part.size == leftover.step}
+            begun = BegunUpload(leftover.upload, leftover.step, unproven=whole)
+        else:
+            begun = BegunUpload(await self._open(key, metadata), step)
+        if key in self._busy or key in self._begun:
+            await self._abort(begun)
+            return None
+        self._begun[key] = begun
+        return begun
+
+    async def send_ahead(self, begun: BegunUpload, part: Part, held: HeldFile, rank: Rank, turn: asyncio.Event, progress: Progress) -> None:
+        """Send a part of a file that is still being written; `turn` is set when it leaves. Raises StoreError, FileShrank, OSError."""
+        async with self._slots.slot(part.size, rank):
+            turn.set()
+            with self._throughput.sending(part.size):
+                body = Slice(held.fd, part.offset, part.size)
+                sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))
+            begun.unproven[part.number] = sent
 
     async def forget(self, key: str) -> None:
         """Throw away what has been sent of an unfinished multipart upload to this key, if there is any."""
         if begun := self._begun.pop(key, None):
-            try:
-                await asyncio.wait_for(self._transfer.abort(begun.upload), 5)
-            except (StoreError, TimeoutError):
-                return  # the janitor and the bucket's lifecycle rule abort what is left behind
+            await begun.ground()
+            await self._abort(begun)
 
-    async def _missing_parts(self, errand: Errand, begun: _Begun, progress: Progress | None) -> None:
+    async def _abort(self, begun: BegunUpload) -> None:
+        try:
+            await asyncio.wait_for(self._transfer.abort(begun.upload), 5)
+        except (StoreError, TimeoutError):
+            return  # the janitor and the bucket's lifecycle rule abort what is left behind
+
+    async def _missing_parts(self, errand: Errand, begun: BegunUpload, progress: Progress | None) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as group:
@@ -189,8 +197,14 @@ class PartEngine:
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
 
-    async def _get_part(self, errand: Errand, begun: _Begun, part: Part, turn: asyncio.Future[None], progress: Progress | None) -> None:
-        """Copy or send one part; `turn` is done when it begins."""
+    async def _get_part(
+        self, errand: Errand, begun: BegunUpload, part: Part, turn: asyncio.Future[None], progress: Progress | None
+    ) -> None:
+        """Prove, copy or send one part; `turn` is done when it begins."""
+        if part.number in begun.unproven or part.number in begun.flying:
+            turn.set_result(None)
+            if await self._has(errand, begun, part):
+                return
         if errand.duplicate is not None and errand.sums is not None and errand.duplicate.usable:
             copied = await self._copies.part(errand.duplicate, begun.upload, part, errand.held, errand.sums, turn)
             if copied is not None:
@@ -205,6 +219,20 @@ class PartEngine:
                 sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))
             begun.parts[part.number] = sent
         self._refuse_change(errand)
+
+    async def _has(self, errand: Errand, begun: BegunUpload, part: Part) -> bool:
+        """Whether the part that went before the file was whole has its bytes now."""
+        if errand.sums is None or await begun.landed(part.number) is None:
+            return False
+        async with self._proving:
+            sent = begun.unproven.get(part.number)
+            if sent is None:
+                return False
+            same = sent.size == part.size and sent.crc64nvme == await errand.sums.of(part.offset, part.size)
+            begun.settle(part.number, proven=same)
+        if errand.judged is not None:
+            errand.judged(sent.size, same)
+        return same
 
     def _refuse_change(self, errand: Errand) -> None:
         if not errand.may_grow and not errand.held.unchanged():

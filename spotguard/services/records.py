@@ -35,6 +35,8 @@ class Record:
     upload: CheckpointUpload | None = None
     task: asyncio.Task[None] | None = None
     early: asyncio.Task[None] | None = None
+    ahead: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """By path: what sends a file that is still being written."""
     superseded: str | None = None
     vanished: str | None = None
     failed: str | None = None

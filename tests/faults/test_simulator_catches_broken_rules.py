@@ -15,8 +15,8 @@ from spotguard.services import carrier, drain, file_placing
 from spotguard.services.checkpoint_upload import CheckpointUpload, SentFile
 from spotguard.services.content_sums import ContentSums
 from spotguard.services.dispatcher import Dispatcher
+from spotguard.services.errand import Errand
 from spotguard.services.file_placing import FilePlacing
-from spotguard.services.part_engine import Errand
 from spotguard.services.reuse import Duplicate
 from tests.faults.simulation import Story, Told
 from tests.faults.test_simulator import play

@@ -18,7 +18,7 @@ from awscrt.checksums import crc64nvme
 
 from spotguard.core.checkpoint import FileStat, LocalLink, Tree
 from spotguard.core.structure import Finding, Probe, Structure
-from spotguard.ports.checkpoint_volume import CannotRead, Copying
+from spotguard.ports.checkpoint_volume import CannotRead, Copying, Growth
 from spotguard.ports.clock import Clock
 
 _DEVICE = 1
@@ -32,6 +32,8 @@ class _Inode:
     ctime_ns: int
     mode: int
     fds: set[int] = field(default_factory=set)
+    holes: tuple[tuple[int, int], ...] = ()
+    """From where to where nothing was written yet."""
 
     @property
     def stat(self) -> FileStat:
@@ -118,9 +120,14 @@ class MemoryVolume:
             self._touch_parent(path, now)
         else:
             inode.data, inode.mtime_ns, inode.ctime_ns, inode.mode = content, mtime_ns or now, now, mode
+            inode.holes = ()
             for fd in inode.fds:
                 _fill(fd, content)
         return inode.stat
+
+    def dig(self, path: str, *holes: tuple[int, int]) -> None:
+        """These stretches (from, to) of the file are holes, as where space was reserved and not written yet."""
+        self._files[path].holes = holes
 
     def rewrite_unseen(self, path: str, content: bytes) -> None:
         """Overwrite in place with as many bytes, within the tick of the last write: no stat tells it."""
@@ -216,6 +223,13 @@ class MemoryVolume:
         content = os.pread(held.fd, os.fstat(held.fd).st_size if size is None else size, offset)
         self.summed_bytes += len(content)
         return int(crc64nvme(content))
+
+    async def growth(self, held: Any, offset: int) -> Growth:
+        await asyncio.sleep(self.latency_seconds)
+        inode = held._inode
+        holes = [start for start, end in inode.holes if end > offset]
+        filled = min([max(offset, start) for start in holes], default=len(inode.data))
+        return Growth(len(inode.data), filled, inode in self._files.values())
 
     async def read(self, source: str, max_bytes: int) -> bytes:
         await asyncio.sleep(self.latency_seconds)

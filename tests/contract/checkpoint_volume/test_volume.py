@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from awscrt.checksums import crc64nvme
 
+from spotguard.adapters.local_volume import LocalVolume
 from spotguard.core.checkpoint import LocalFile, LocalLink
 from spotguard.core.layouts.soundness import probe_of
 from spotguard.core.structure import Structure
-from spotguard.ports.checkpoint_volume import CannotRead
+from spotguard.ports.checkpoint_volume import CannotRead, Growth
 from tests.contract.checkpoint_volume.formats import hf_checkpoint, torch_zip
 from tests.contract.checkpoint_volume.worlds import World
 
@@ -140,3 +144,51 @@ async def test_space_and_safety_of_holds_can_be_asked(world: World) -> None:
 
 def test_every_structure_is_covered_by_the_formats_or_by_size() -> None:
     assert {Structure.ANY, Structure.NONEMPTY} < set(Structure)
+
+
+async def test_growth_tells_the_size_and_whether_the_file_still_has_its_name(world: World) -> None:
+    world.write("a/f", b"x" * 10_000)
+    with closing(await world.volume.hold("a/f")) as held:
+        assert await world.volume.growth(held, 0) == Growth(size=10_000, filled=10_000, has_name=True)
+        world.write_over("a/f", b"x" * 20_000)
+        assert await world.volume.growth(held, 5_000) == Growth(size=20_000, filled=20_000, has_name=True)
+        assert await world.volume.growth(held, 30_000) == Growth(size=20_000, filled=20_000, has_name=True)
+        world.rename("a/f", "a/g")
+        assert (await world.volume.growth(held, 0)).has_name
+        world.replace("a/g", b"y" * 10)
+        assert await world.volume.growth(held, 0) == Growth(size=20_000, filled=20_000, has_name=False)
+
+
+async def test_space_that_is_reserved_and_not_written_is_a_hole(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path)
+    block = 1 << 16
+    try:
+        with (tmp_path / "f").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 8 * block)
+            file.write(b"x" * 3 * block)
+            file.flush()
+            with closing(await volume.hold("f")) as held:
+                found = await volume.growth(held, 0)
+                assert found.size == 8 * block
+                assert found.filled in (3 * block, 8 * block), "a filesystem tells its holes, or none at all"
+                file.write(b"x" * block)
+                file.flush()
+                assert (await volume.growth(held, 0)).filled in (4 * block, 8 * block)
+    finally:
+        volume.close()
+
+
+async def test_growth_that_is_asked_for_in_vain_leaves_no_file_open(tmp_path: Path) -> None:
+    volume = LocalVolume(tmp_path)
+    (tmp_path / "f").write_bytes(b"x")
+    held = await volume.hold("f")
+    before = set(os.listdir("/proc/self/fd"))
+    asked = [asyncio.ensure_future(volume.growth(held, 0)) for _ in range(50)]
+    await asyncio.sleep(0)
+    for each in asked:
+        each.cancel()
+    await asyncio.wait(asked)
+    held.close()
+    await volume.stat(["f"])
+    volume.close()
+    assert len(set(os.listdir("/proc/self/fd")) - before) == 0

@@ -6,9 +6,10 @@ import random
 from typing import Any
 
 from spotguard.core.run_keys import RunKeys
+from spotguard.services.errand import Errand
 from spotguard.services.leftovers import Leftovers
 from spotguard.services.part_copies import PartCopies
-from spotguard.services.part_engine import Errand, PartEngine
+from spotguard.services.part_engine import PartEngine
 from spotguard.services.part_slots import PartSlots
 from spotguard.services.throughput import Throughput
 from tests.support.faulty_store import Faults, FaultyCopies, FaultyTransfer

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from spotguard.ports.object_store import ObjectExists, StoreUnavailable, UploadMissing
-from spotguard.services.part_engine import ChangedWhileSending
+from spotguard.services.errand import ChangedWhileSending
 from spotguard.services.part_slots import PartSlots
 from spotguard.services.throughput import Throughput
 from tests.support.faulty_store import Fault
