@@ -14,6 +14,7 @@ from spotguard.adapters.s3 import S3ObjectStore
 from spotguard.adapters.s3_access import PATIENT_SECONDS, STALL_SECONDS, S3Access
 from spotguard.adapters.s3_copies import S3Copies
 from spotguard.adapters.s3_settings import S3Settings
+from spotguard.ports.bulk_fetch import BulkFetch
 from spotguard.ports.object_store import ObjectStore, StoreDenied, StoreUnavailable
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.stored_content import StoredContent
@@ -27,6 +28,7 @@ _log = structlog.get_logger(__name__)
 class Connection:
     store: ObjectStore
     transfer: PartTransfer
+    bulk: BulkFetch
     stored: StoredContent
 
 
@@ -46,7 +48,7 @@ async def connect(
     try:
         if check:
             await _check(access)
-        yield Connection(S3ObjectStore(access), transfer, S3Copies(access))
+        yield Connection(S3ObjectStore(access), transfer, transfer.bulk, S3Copies(access))
     finally:
         await transfer.close()
         await asyncio.to_thread(access.close)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
+from spotguard.adapters.bulk_fetching import BulkFetcher
 from spotguard.adapters.part_fetching import PieceFetcher
 from spotguard.adapters.part_sending import BodySender, Target
 from spotguard.adapters.s3_access import STALL_SECONDS, S3Access
 from spotguard.adapters.s3_multipart import MultipartUploads, combine
 from spotguard.adapters.store_wire import StoreWire
+from spotguard.ports.bulk_fetch import BulkFetch
 from spotguard.ports.object_store import ObjectMissing, UploadMissing
 from spotguard.ports.part_transfer import ListedPart, Progress, SentObject, SentPart, Slice, Upload
 
@@ -27,6 +29,7 @@ class HttpPartTransfer:
         self._uploads = MultipartUploads(access)
         self._sender = BodySender(access, self._wire, stall_seconds)
         self._fetcher = PieceFetcher(access, self._wire, stall_seconds)
+        self.bulk: BulkFetch = BulkFetcher(access, self._wire, stall_seconds=stall_seconds)
 
     async def put(
         self, key: str, body: Slice, *, only_new: bool, metadata: Mapping[str, str], progress: Progress | None = None

@@ -7,11 +7,13 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 
 from spotguard.adapters.disk_paths import flush_filesystem, in_thread, make_folders, nearest_folder, own_like, translated, try_lock
-from spotguard.ports.placement import PlacementRefused
+from spotguard.ports.placement import Arrived, PlacementRefused
 
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _WORKING_MODE = 0o700
@@ -101,21 +103,30 @@ class LocalStage:
     async def close(self, path: str, fd: int) -> None:
         os.close(fd)
 
-    async def finish(self, path: str, fd: int, *, mode: int, mtime_ns: int) -> None:
+    async def finish(self, files: Sequence[Arrived]) -> None:
         def work() -> None:
-            with translated(self._at(path)):
-                try:
-                    if os.fstat(fd).st_size >= _FLUSHED_ALONE_BYTES:
-                        os.fsync(fd)
-                    else:
-                        self._unflushed = True
-                    own_like(self.goes_into, fd)
-                    os.fchmod(fd, mode & 0o777)  # never set-user-id by the word of a bucket
-                    os.utime(fd, ns=(mtime_ns, mtime_ns))
-                finally:
-                    os.close(fd)
+            left = deque(files)
+            try:
+                while left:
+                    self._finish(left.popleft())
+            finally:
+                for file in left:
+                    os.close(file.fd)
 
         await in_thread(work)
+
+    def _finish(self, file: Arrived) -> None:
+        with translated(self._at(file.path)):
+            try:
+                if os.fstat(file.fd).st_size >= _FLUSHED_ALONE_BYTES:
+                    os.fsync(file.fd)
+                else:
+                    self._unflushed = True
+                own_like(self.goes_into, file.fd)
+                os.fchmod(file.fd, file.mode & 0o777)  # never set-user-id by the word of a bucket
+                os.utime(file.fd, ns=(file.mtime_ns, file.mtime_ns))
+            finally:
+                os.close(file.fd)
 
     def flush(self) -> None:
         """Have all that was finished on the disk. Blocking."""
@@ -171,11 +182,16 @@ def end_stage(stage: LocalStage, *, keep: bool) -> None:
         os.rmdir(os.path.dirname(stage.folder_path))
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def reserve(fd: int, size: int) -> None:
     """Give an empty file its size, with the blocks allocated where the filesystem can do that at once (fallocate(2))."""
     if size == 0:
         return
-    libc = ctypes.CDLL(None, use_errno=True)
+    libc = _libc()
     if hasattr(libc, "fallocate"):
         while libc.fallocate(fd, 0, ctypes.c_int64(0), ctypes.c_int64(size)) != 0:
             error = ctypes.get_errno()

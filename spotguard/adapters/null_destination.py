@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 
 class NullDestination:
@@ -12,3 +13,7 @@ class NullDestination:
 
     async def close(self, path: str, fd: int, *, durable: bool) -> None:
         os.close(fd)
+
+    async def close_all(self, files: Sequence[tuple[str, int]], *, durable: bool) -> None:
+        for _, fd in files:
+            os.close(fd)

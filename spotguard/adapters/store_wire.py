@@ -7,7 +7,8 @@ side on two cores (benchmarks/): the same parts leave at more than twice the thr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError
@@ -18,12 +19,16 @@ from spotguard.adapters.s3_access import Route, S3Access
 from spotguard.adapters.s3_errors import Subject
 from spotguard.adapters.s3_failures import from_botocore
 from spotguard.adapters.together import settled
+from spotguard.adapters.wire_batch import Batch
 from spotguard.adapters.wire_body import FileBody, FileSink
 from spotguard.adapters.wire_connections import Connections, Place
 from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
 from spotguard.adapters.wire_proxy import Proxy, proxy_for
-from spotguard.adapters.wire_signing import UNSIGNED, UNSIGNED_WITH_TRAILER, sign
+from spotguard.adapters.wire_signing import UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner, sign
 from spotguard.ports.object_store import StoreUnavailable
+from spotguard.ports.part_transfer import Slice
+
+T = TypeVar("T")
 
 _END_SECONDS = 5.0
 """A request that is broken off ends in milliseconds, unless the disk hangs under it."""
@@ -98,17 +103,55 @@ class StoreWire:
             return WireRequest(method, f"http://{self.host}{path}", {**signed, **place.proxy.headers}, body, sink)
 
         exchange = Exchange(self._connections, place, prepare)
-        ended = self._threads.start(exchange.run)
+        try:
+            return await self._ended(exchange.run, exchange.break_off, subject, limit_seconds)
+        except BotoCoreError as error:
+            raise from_botocore(error, subject) from error
+
+    async def fetch_batch(self, keys: Sequence[str], slices: Sequence[Slice], subject: Subject, limit_seconds: float) -> list[int | None]:
+        """The CRC64NVME of what came without trouble, of each of many small objects (see `Batch`). Cancelled: as `perform`.
+
+        Raises port errors for missing credentials."""
+        route = self._route
+        assert route is not None
+        place = self._place(route)
+
+        def prepare() -> Iterator[bytes]:
+            paths = [self.path(key) for key in keys]
+            signer = self._path_signer(route, paths[0])
+            to_proxy = place.proxy is not None and not route.secure
+            fixed = {**signer.headers, **(place.proxy.headers if place.proxy is not None and to_proxy else {})}
+            before = f"GET http://{self.host}" if to_proxy else "GET "
+            after = " HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fixed.items()) + "Authorization: "
+            for path in paths:
+                yield f"{before}{path}{after}{signer.authorization(path)}\r\n\r\n".encode()
+
+        batch = Batch(self._connections, place, prepare, slices)
+
+        def break_off() -> bool:
+            batch.break_off()
+            return True
+
+        try:
+            await self._ended(batch.run, break_off, subject, limit_seconds)
+        except BotoCoreError as error:
+            raise from_botocore(error, subject) from error
+        except StoreUnavailable:
+            pass  # some may have come
+        return batch.sums
+
+    async def _ended(self, run: Callable[[], T], break_off: Callable[[], bool], subject: Subject, limit_seconds: float) -> T:
+        """What `run` comes to in a thread. Raises StoreUnavailable after `limit_seconds`. When this raises, also for a cancellation, it has
+        been broken off and has ended; `break_off` says whether that needs waiting for."""
+        ended = self._threads.start(run)
         try:
             await asyncio.wait([ended], timeout=limit_seconds)
             if not ended.done():
                 raise StoreUnavailable(f"{subject}: no answer within {limit_seconds:.0f} s", "nothing if it passes: it is tried again")
             return ended.result()
-        except BotoCoreError as error:
-            raise from_botocore(error, subject) from error
         finally:
             if not ended.done():
-                if exchange.break_off():
+                if break_off():
                     await settled([ended], _END_SECONDS)
                 ended.cancel()  # one that has not begun never will
 
@@ -116,6 +159,11 @@ class StoreWire:
         """Close idle connections and let the threads end; every request must have ended before."""
         self._threads.close()
         self._connections.close()
+
+    def _path_signer(self, route: Route, path: str) -> PathSigner:
+        """For GET requests. Raises BotoCoreError where there are no credentials; in a thread, as `_signed`."""
+        url = f"{'https' if route.secure else 'http'}://{self.host}{path}"
+        return PathSigner("GET", url, {"host": self.host}, credentials=self._access.identity.frozen(), region=route.region)
 
     def _signed(self, route: Route, method: str, path: str, headers: Mapping[str, str], *, trailer: bool) -> dict[str, str]:
         """Raises BotoCoreError where there are no credentials. In a thread: they may have to be fetched."""

@@ -14,7 +14,7 @@ from spotguard.ports.part_transfer import FileShrank, Slice
 PIECE_BYTES = 1 << 20
 """What is read, summed and sent at a time: it stays in the processor's own cache between the three. Measured: from 128 KiB to 1 MiB
 the CPU per byte is the same."""
-_ROOM_BYTES = PIECE_BYTES + 256  # for the framing
+_ROOM_BYTES = PIECE_BYTES + (32 << 10)  # for the framing, or the head of an answer
 _of_thread = threading.local()
 
 
@@ -37,7 +37,7 @@ class FileBody:
 
     def send(self, send: Callable[[memoryview], object]) -> None:
         """Read, sum and send everything, from the start. Raises what `send` raises, and OSError and FileShrank of reading."""
-        room = _room()
+        room = thread_room()
         self.crc64nvme, at = 0, 0
         room[: len(self._before)] = self._before
         end = len(self._before)
@@ -78,7 +78,7 @@ class FileSink:
 
     def receive(self, read_into: Callable[[memoryview], int]) -> None:
         """Take all that `read_into` has. Raises what it raises, OSError of writing, ValueError for more than the slice holds."""
-        room = _room()[:PIECE_BYTES]
+        room = thread_room()[:PIECE_BYTES]
         self.received = self.crc64nvme = 0
         while got := read_into(room):
             try:
@@ -97,8 +97,8 @@ class FileSink:
             view = view[written:]
 
 
-def _room() -> memoryview:
-    """This thread's own buffer."""
+def thread_room() -> memoryview:
+    """This thread's own buffer: a piece and a little more."""
     room: memoryview | None = getattr(_of_thread, "room", None)
     if room is None:
         room = _of_thread.room = memoryview(bytearray(_ROOM_BYTES))

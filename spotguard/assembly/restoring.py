@@ -23,6 +23,7 @@ from spotguard.core.checkpoint import stage_of
 from spotguard.core.manifest import Host, Manifest, ManifestError
 from spotguard.core.run_keys import ManifestKey, RunKeys, newest_first
 from spotguard.core.world_size import mismatch, processes_started
+from spotguard.ports.bulk_fetch import BulkFetch
 from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
@@ -61,6 +62,7 @@ class WayBack:
     keys: RunKeys
     store: ObjectStore
     transfer: PartTransfer
+    bulk: BulkFetch
     metadata: MetadataService | None
     host: Host
     clock: SystemClock
@@ -84,6 +86,7 @@ class WayBack:
             ports = RestorePorts(
                 store=self.store,
                 transfer=self.transfer,
+                bulk=self.bulk,
                 placement=LocalPlacement(root),
                 volume=LocalVolume(root, exclude=self.config.watch.exclude, follow_links=self.config.watch.follow_links),
                 writer_watch=watch,
@@ -133,6 +136,7 @@ class WayBack:
             part_bytes=self.config.upload.part_size_bytes,
             concurrency=self.config.upload.concurrency,
             progress=progress,
+            bulk=self.bulk,
         )
         return await verifier.verify(name)
 
@@ -153,11 +157,11 @@ async def way_back(config: Config, *, asks_metadata: bool = False) -> AsyncItera
         store = RetryingStore(connection.store, RetryPolicy(), _no_deadline)
         transfer = RetryingTransfer(connection.transfer, connection.store, RetryPolicy(attempts=10), _no_deadline)
         if not asks_metadata:
-            yield WayBack(config, run_keys(config), store, transfer, None, this_host(), SystemClock())
+            yield WayBack(config, run_keys(config), store, transfer, connection.bulk, None, this_host(), SystemClock())
             return
         async with metadata_service(config) as metadata:
             host = this_host(await instance_id(metadata))
-            yield WayBack(config, run_keys(config), store, transfer, metadata, host, SystemClock())
+            yield WayBack(config, run_keys(config), store, transfer, connection.bulk, metadata, host, SystemClock())
 
 
 def _no_deadline() -> None:

@@ -42,6 +42,16 @@ class Move(NamedTuple):
     """Path under the root."""
 
 
+class Arrived(NamedTuple):
+    """A file of a stage that is complete."""
+
+    path: str
+    fd: int
+    """As `Stage.open` gave it."""
+    mode: int
+    mtime_ns: int
+
+
 class Stage(Protocol):
     """A temporary folder, with what a restore of the same that was killed left in it. Paths are relative to the stage."""
 
@@ -77,10 +87,10 @@ class Stage(Protocol):
         """Close a file that is not complete."""
         ...
 
-    async def finish(self, path: str, fd: int, *, mode: int, mtime_ns: int) -> None:
-        """Close a file that is complete, stamped; it is on the disk by now, or will be when the stage is published.
+    async def finish(self, files: Sequence[Arrived]) -> None:
+        """Close complete files, stamped; they are on the disk by now, or will be when the stage is published.
 
-        Raises NoSpace and PlacementFailed with the descriptor closed."""
+        Raises NoSpace and PlacementFailed with all descriptors closed."""
         ...
 
     async def stamp(self, path: str, *, mode: int, mtime_ns: int) -> None:

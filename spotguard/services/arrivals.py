@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-from spotguard.ports.placement import Stage
+from spotguard.ports.placement import Arrived, Stage
 
 _CHUNK_FILES = 500
 _CHUNK_BYTES = 64 << 20
@@ -65,9 +65,20 @@ class Arrivals:
 
     async def close(self, path: str, fd: int, *, durable: bool) -> None:
         if durable:
-            await self._stage.finish(path, fd, mode=self._by_path[path].mode, mtime_ns=self._by_path[path].mtime_ns)
+            await self.close_all([(path, fd)], durable=True)
         else:
             await self._stage.close(path, fd)
+
+    async def close_all(self, files: Sequence[tuple[str, int]], *, durable: bool) -> None:
+        if durable:
+            await self._stage.finish([self._arrived(path, fd) for path, fd in files])
+        else:
+            for path, fd in files:
+                await self._stage.close(path, fd)
+
+    def _arrived(self, path: str, fd: int) -> Arrived:
+        file = self._by_path[path]
+        return Arrived(path, fd, file.mode, file.mtime_ns)
 
     async def _make(self) -> None:
         try:
@@ -83,10 +94,10 @@ class Arrivals:
         chunk: list[Arriving] = []
         size = 0
         for file in self._files:
-            chunk.append(file)
-            size += file.size
-            if len(chunk) == _CHUNK_FILES or size >= _CHUNK_BYTES:
+            if chunk and (len(chunk) == _CHUNK_FILES or size + file.size > _CHUNK_BYTES):
                 yield chunk
                 chunk, size = [], 0
+            chunk.append(file)
+            size += file.size
         if chunk:
             yield chunk

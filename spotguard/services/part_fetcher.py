@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from spotguard.core.checksum import encode_crc64
+from spotguard.ports.bulk_fetch import SMALL_BYTES, BulkFetch, Wanted
 from spotguard.ports.object_store import ObjectMissing, StoreRejected
 from spotguard.ports.part_transfer import PartTransfer, Slice
 from spotguard.ports.placement import NoSpace, PlacementFailed
 from spotguard.ports.progress import ProgressSink
 
+_BATCH_FILES = 32
 _ATTEMPTS = 2
 """How often a file is fetched whose checksum is wrong: bits may flip on the way as well as in the store."""
 
@@ -34,6 +37,10 @@ class Destination(Protocol):
 
     async def close(self, path: str, fd: int, *, durable: bool) -> None: ...
 
+    async def close_all(self, files: Sequence[tuple[str, int]], *, durable: bool) -> None:
+        """The same for many (path, descriptor). On raising, all are closed."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
@@ -48,7 +55,7 @@ class Fetch:
     """As manifests write it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Underway:
     """One file while its parts arrive; touched only from the event loop."""
 
@@ -64,10 +71,12 @@ class _Underway:
 
 
 class PartFetcher:
-    def __init__(self, transfer: PartTransfer, *, part_bytes: int, concurrency: int) -> None:
+    def __init__(self, transfer: PartTransfer, *, part_bytes: int, concurrency: int, bulk: BulkFetch | None = None) -> None:
+        """`bulk`: small files are first tried by it."""
         self._transfer = transfer
         self._part_bytes = part_bytes
         self._concurrency = concurrency
+        self._bulk = bulk
 
     async def fetch(
         self, files: Iterable[Fetch], destination: Destination, progress: ProgressSink, *, durable: bool = True, go_on: bool = False
@@ -76,7 +85,7 @@ class PartFetcher:
 
         Raises DamagedObject for the first that is not what it should be, or with `go_on` returns them all in the end. Raises NoSpace,
         PlacementFailed, StoreError. Failed or cancelled: files hold anything, no descriptor stays open."""
-        course = _Course(self._transfer, self._part_bytes, list(files), destination, progress, durable=durable, go_on=go_on)
+        course = _Course(self._transfer, self._bulk, self._part_bytes, list(files), destination, progress, durable=durable, go_on=go_on)
         await course.run(self._concurrency)
         return course.damaged
 
@@ -87,6 +96,7 @@ class _Course:
     def __init__(
         self,
         transfer: PartTransfer,
+        bulk: BulkFetch | None,
         part_bytes: int,
         files: list[Fetch],
         destination: Destination,
@@ -98,10 +108,11 @@ class _Course:
         self.damaged: list[DamagedObject] = []
         self._go_on = go_on
         self._transfer = transfer
+        self._bulk = bulk
         self._part_bytes = part_bytes
         self._files = deque(_Underway(what) for what in files)
         self._parts: deque[tuple[_Underway, int, int]] = deque()
-        self._open: list[_Underway] = []
+        self._open: set[_Underway] = set()
         self._destination = destination
         self._progress = progress
         self._durable = durable
@@ -121,6 +132,9 @@ class _Course:
         while self._parts or self._files:
             if self._parts:
                 file, offset, size = self._parts.popleft()
+            elif len(batch := self._next_batch()) > 1:
+                await self._bring_all(batch)
+                continue
             else:
                 file, offset, size = self._files.popleft(), 0, 0
             try:
@@ -149,6 +163,31 @@ class _Course:
         if file.waiting == 0:
             await self._close(file, durable=False)
 
+    def _next_batch(self) -> list[_Underway]:
+        """Small files that come next, taken from the queue; none if it is a single one."""
+        small = 0
+        if self._bulk is not None:
+            for file in islice(self._files, _BATCH_FILES):
+                if not 0 < file.what.size <= min(SMALL_BYTES, self._part_bytes):
+                    break
+                small += 1
+        return [self._files.popleft() for _ in range(small)] if small > 1 else []
+
+    async def _bring_all(self, batch: list[_Underway]) -> None:
+        """Those that do not come so, or not right, are queued to be fetched one by one, which says why."""
+        assert self._bulk is not None
+        wanted = [Wanted(file.what.key, Slice(await self._opened(file), 0, file.what.size)) for file in batch]
+        sums = await self._bulk.fetch_all(wanted)
+        right = []
+        for file, crc in zip(batch, sums, strict=True):
+            if crc is not None and encode_crc64(crc) == file.what.crc64nvme:
+                right.append(file)
+                self._progress.advance(file.what.size)
+            else:
+                self._cut(file)
+        self._open.difference_update(right)
+        await self._destination.close_all([(file.what.path, _given_up(file)) for file in right], durable=self._durable)
+
     def _cut(self, file: _Underway) -> None:
         """Queue the parts of a file. An empty one has none: there is nothing to ask for."""
         size = file.what.size
@@ -176,7 +215,7 @@ class _Course:
         async with file.opening:
             if file.fd is None:
                 file.fd = await self._destination.open(file.what.path)
-                self._open.append(file)
+                self._open.add(file)
             return file.fd
 
     async def _settle(self, file: _Underway) -> None:
@@ -192,8 +231,15 @@ class _Course:
     async def _close(self, file: _Underway, *, durable: bool) -> None:
         fd, file.fd = file.fd, None
         if fd is not None:
-            self._open.remove(file)
+            self._open.discard(file)
             await self._destination.close(file.what.path, fd, durable=durable)
+
+
+def _given_up(file: _Underway) -> int:
+    """The descriptor, which somebody else closes."""
+    fd, file.fd = file.fd, None
+    assert fd is not None
+    return fd
 
 
 def _refuse_difference(what: Fetch, crc64nvme: str) -> None:

@@ -21,6 +21,7 @@ from spotguard.core.manifest import Host, Manifest, ManifestError
 from spotguard.core.phrasing import readable_bytes
 from spotguard.core.recovery import FolderTime, LocalCandidate, candidates, folder_times, newest_relatives, quarantine_name
 from spotguard.core.run_keys import ManifestKey, RunKeys
+from spotguard.ports.bulk_fetch import BulkFetch
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import ObjectStore
@@ -63,6 +64,7 @@ class RestorePorts:
     """Of the same root as the placement."""
     writer_watch: WriterWatch
     clock: Clock
+    bulk: BulkFetch | None = None
 
 
 @dataclass(slots=True)
@@ -87,7 +89,7 @@ class Restorer:
         self._settings = settings
         progress = progress or SilentProgress()
         self._catalogue = Catalogue(ports.store, keys)
-        fetcher = PartFetcher(ports.transfer, part_bytes=settings.part_bytes, concurrency=settings.concurrency)
+        fetcher = PartFetcher(ports.transfer, part_bytes=settings.part_bytes, concurrency=settings.concurrency, bulk=ports.bulk)
         self._staging = CheckpointStaging(ports.placement, fetcher, keys, progress)
         self._loose = LooseRestore(ports.store, keys, ports.placement, ports.volume, fetcher, progress)
         self._local = LocalLook(ports.volume, ports.clock, layout=settings.layout, settle_seconds=settings.settle_seconds)

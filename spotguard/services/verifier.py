@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from spotguard.core.manifest import Manifest, ManifestError
 from spotguard.core.run_keys import ManifestKey, RunKeys
+from spotguard.ports.bulk_fetch import BulkFetch
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.progress import ProgressSink, SilentProgress
@@ -56,11 +57,12 @@ class Verifier:
         part_bytes: int,
         concurrency: int,
         progress: ProgressSink | None = None,
+        bulk: BulkFetch | None = None,
     ) -> None:
         """`nowhere`: where bytes go that are only looked at."""
         self._keys = keys
         self._catalogue = Catalogue(store, keys)
-        self._fetcher = PartFetcher(transfer, part_bytes=part_bytes, concurrency=concurrency)
+        self._fetcher = PartFetcher(transfer, part_bytes=part_bytes, concurrency=concurrency, bulk=bulk)
         self._nowhere = nowhere
         self._progress = progress or SilentProgress()
 

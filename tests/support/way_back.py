@@ -12,6 +12,7 @@ from spotguard.adapters.local_placement import LocalPlacement
 from spotguard.adapters.local_volume import LocalVolume
 from spotguard.core.manifest import Host
 from spotguard.core.run_keys import RunKeys
+from spotguard.ports.bulk_fetch import BulkFetch
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.placement import Placement
@@ -19,7 +20,7 @@ from spotguard.ports.trainer import TrainerProcess
 from spotguard.services.restore_outcome import RestoreOutcome
 from spotguard.services.restorer import RestorePorts, Restorer, RestoreSettings
 from tests.support.committed_run import CommittedRun
-from tests.support.memory_store import MemoryBucket, MemoryStore, MemoryTransfer
+from tests.support.memory_store import MemoryBucket, MemoryBulk, MemoryStore, MemoryTransfer
 
 KEYS = RunKeys("b", "run1")
 
@@ -60,6 +61,8 @@ class NewMachine:
     """Small, so that files have several parts."""
     store: ObjectStore | None = None
     transfer: PartTransfer | None = None
+    """With one of its own, files come by it only, unless `bulk` is given too."""
+    bulk: BulkFetch | None = None
     placement: Placement | None = None
 
     def run(self) -> CommittedRun:
@@ -73,6 +76,7 @@ class NewMachine:
             volume=LocalVolume(str(self.root), exclude=["*.log", "*.tmp"]),
             writer_watch=self.watch,
             clock=WallClock(),
+            bulk=self.bulk or (MemoryBulk(self.bucket) if self.transfer is None else None),
         )
         settings = RestoreSettings(
             host=Host("new-machine", "i-0new"), settle_seconds=self.settle_seconds, part_bytes=self.part_bytes, concurrency=3

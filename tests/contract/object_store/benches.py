@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spotguard.adapters.connection import S3Settings
+from spotguard.ports.bulk_fetch import BulkFetch
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.stored_content import StoredContent
@@ -78,6 +79,7 @@ class Bench:
     store: ObjectStore
     transfer: PartTransfer
     stored: StoredContent
+    bulk: BulkFetch
     quirks: Quirks
     settings: S3Settings | None
     """How to get there by another connection; None for the fake."""

@@ -13,7 +13,7 @@ from botocore.config import Config
 from spotguard.adapters.connection import S3Settings, connect
 from tests.contract.object_store.benches import CEPH, LOCALSTACK, MEMORY, MOTO, Bench
 from tests.support.memory_copies import MemoryCopies
-from tests.support.memory_store import MemoryBucket, MemoryStore, MemoryTransfer
+from tests.support.memory_store import MemoryBucket, MemoryBulk, MemoryStore, MemoryTransfer
 from tests.support.servers import Endpoint, ceph, localstack, moto
 
 
@@ -77,7 +77,7 @@ async def server(request: pytest.FixtureRequest, aws_environment: None) -> Async
     """A bucket of a real server."""
     settings = make_bucket(request.getfixturevalue(f"{request.param}_endpoint"))
     async with connect(settings) as connection:
-        yield Bench(connection.store, connection.transfer, connection.stored, _SERVERS[request.param], settings)
+        yield Bench(connection.store, connection.transfer, connection.stored, connection.bulk, _SERVERS[request.param], settings)
 
 
 @pytest.fixture(params=["memory", *_REAL])
@@ -85,8 +85,8 @@ async def bench(request: pytest.FixtureRequest, aws_environment: None) -> AsyncI
     """A bucket of the fake or of a real server."""
     if request.param == "memory":
         bucket = MemoryBucket()
-        yield Bench(MemoryStore(bucket), MemoryTransfer(bucket), MemoryCopies(bucket), MEMORY, None)
+        yield Bench(MemoryStore(bucket), MemoryTransfer(bucket), MemoryCopies(bucket), MemoryBulk(bucket), MEMORY, None)
         return
     settings = make_bucket(request.getfixturevalue(f"{request.param}_endpoint"))
     async with connect(settings) as connection:
-        yield Bench(connection.store, connection.transfer, connection.stored, _SERVERS[request.param], settings)
+        yield Bench(connection.store, connection.transfer, connection.stored, connection.bulk, _SERVERS[request.param], settings)

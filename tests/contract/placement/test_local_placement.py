@@ -12,7 +12,7 @@ import pytest
 from awscrt.checksums import crc64nvme
 
 from spotguard.adapters.local_placement import LocalPlacement
-from spotguard.ports.placement import Move, NoSpace, PlacementFailed, PlacementRefused, Stage
+from spotguard.ports.placement import Arrived, Move, NoSpace, PlacementFailed, PlacementRefused, Stage
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def put(stage: Stage, path: str, content: bytes) -> None:
     await stage.create({path: len(content)})
     fd = await stage.open(path)
     os.pwrite(fd, content, 0)
-    await stage.finish(path, fd, mode=0o644, mtime_ns=1)
+    await stage.finish([Arrived(path, fd, 0o644, 1)])
 
 
 def entries(root: Path) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,12 +17,13 @@ from spotguard.core.checkpoint import Unit
 from spotguard.core.comparison import Likeness, compare
 from spotguard.core.layouts.identify import identify
 from spotguard.core.manifest_format import encode
+from spotguard.ports.bulk_fetch import Wanted
 from spotguard.ports.object_store import StoreDenied
 from spotguard.ports.placement import PlacementRefused
 from spotguard.services.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, TargetBusy
 from tests.support.committed_run import LONG_AGO, content_of, hf_files
 from tests.support.faulty_store import Faults, FaultyStore
-from tests.support.memory_store import MemoryStore
+from tests.support.memory_store import MemoryBulk, MemoryStore
 from tests.support.way_back import KEYS, NewMachine
 
 
@@ -46,6 +48,29 @@ async def test_the_newest_comes_back_byte_for_byte_with_modes_and_times(machine:
         found = (folder / file.path).stat()
         assert (found.st_mtime_ns, stat.S_IMODE(found.st_mode)) == (file.mtime_ns, file.mode)
     assert [path.name for path in machine.root.iterdir()] == ["checkpoint-100"]
+
+
+async def test_small_files_that_do_not_come_right_together_are_fetched_one_by_one(machine: NewMachine) -> None:
+    files = {f"part-{number}": os.urandom(500) for number in range(100)} | hf_files(100)
+    await machine.run().commit("checkpoint-100", files)
+    spoilt = {KEYS.absolute(f"checkpoint-100/part-{number}") for number in range(0, 100, 7)}
+    machine.bulk = bulk = MemoryBulk(machine.bucket, spoilt)
+    assert (await machine.restore()).files_fetched == len(files)
+    assert content_of(machine.root / "checkpoint-100") == files
+    assert spoilt <= set(bulk.asked)
+
+
+async def test_a_bulk_that_brings_nothing_costs_nothing_but_time(machine: NewMachine) -> None:
+    class Nothing(MemoryBulk):
+        async def fetch_all(self, wanted: Sequence[Wanted]) -> Sequence[int | None]:
+            self.asked += [one.key for one in wanted]
+            return [None] * len(wanted)
+
+    await machine.run().commit("checkpoint-100", hf_files(100))
+    machine.bulk = bulk = Nothing(machine.bucket)
+    await machine.restore()
+    assert content_of(machine.root / "checkpoint-100") == hf_files(100)
+    assert bulk.asked
 
 
 async def test_what_was_restored_is_known_as_committed(machine: NewMachine) -> None:

@@ -1,0 +1,32 @@
+"""The bulk-fetch port: batches of small objects over our own connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from spotguard.adapters.patience import Patience
+from spotguard.adapters.s3_access import STALL_SECONDS, S3Access
+from spotguard.adapters.store_wire import StoreWire
+from spotguard.ports.bulk_fetch import Wanted
+from spotguard.ports.object_store import StoreError
+
+
+class BulkFetcher:
+    """Batches beyond a few wait: they live from the processor, not from the network."""
+
+    def __init__(self, access: S3Access, wire: StoreWire, *, stall_seconds: float = STALL_SECONDS) -> None:
+        self._access, self._wire = access, wire
+        self._patience = Patience(stall_seconds)
+        self._room = asyncio.Semaphore(access.settings.connections)
+
+    async def fetch_all(self, wanted: Sequence[Wanted]) -> Sequence[int | None]:
+        size = sum(one.into.size for one in wanted)
+        async with self._room:
+            subject = self._access.subject("read", wanted[0].key)
+            try:
+                await self._wire.ready(subject)
+                keys, slices = [one.key for one in wanted], [one.into for one in wanted]
+                return await self._wire.fetch_batch(keys, slices, subject, self._patience.seconds(size))
+            except StoreError:
+                return [None] * len(wanted)  # asked for alone, each says why

@@ -1,0 +1,205 @@
+"""A batch of small objects over a few connections: whatever one answer does, the others come, and nothing wrong counts as right."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from awscrt.checksums import crc64nvme
+
+from spotguard.adapters.wire_batch import LANES, Batch
+from spotguard.adapters.wire_connections import Connections, Place
+from spotguard.ports.part_transfer import Slice
+
+COUNT, SIZE = 20, 5000
+Oddity = Callable[[socket.socket, bytes], bool]
+"""Answers a request otherwise; whether the connection goes on."""
+
+
+def body_of(number: int) -> bytes:
+    return bytes([number]) * SIZE
+
+
+def plainly(link: socket.socket, body: bytes) -> bool:
+    link.sendall(b"HTTP/1.1 200 OK\r\nETag: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    return True
+
+
+class Server:
+    """Answers GET /NUMBER on any number of connections, some of them `oddly`."""
+
+    def __init__(self, oddly: dict[int, Oddity]) -> None:
+        self._oddly = oddly
+        self.heard: list[int] = []
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.place = Place("127.0.0.1", self._server.getsockname()[1], None)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)  # wakes whoever accepts
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                link, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(link,), daemon=True).start()
+
+    def _serve(self, link: socket.socket) -> None:
+        with link:
+            while True:
+                head = b""
+                while b"\r\n\r\n" not in head:
+                    if not (more := link.recv(65536)):
+                        return
+                    head += more
+                number = int(re.match(rb"GET /(\d+) ", head)[1])  # type: ignore[index]
+                self.heard.append(number)
+                if not self._oddly.get(number, plainly)(link, body_of(number)):
+                    return
+
+
+@contextmanager
+def batch(
+    fd: int, oddly: dict[int, Oddity], *, stall_seconds: float = 5.0, others: dict[int, int] | None = None
+) -> Iterator[tuple[Batch, Server, Connections]]:
+    """`others`: descriptors of some instead of `fd`."""
+    server, connections = Server(oddly), Connections(stall_seconds)
+    slices = [Slice((others or {}).get(number, fd), number * SIZE, SIZE) for number in range(COUNT)]
+    heads = [f"GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n".encode() for number in range(COUNT)]
+    yield Batch(connections, server.place, lambda: heads, slices), server, connections
+    connections.close()
+    server.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[int]:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    yield fd
+    os.close(fd)
+
+
+def assert_only_these_lack(made: Batch, fd: int, lacking: set[int]) -> None:
+    assert {number for number, crc in enumerate(made.sums) if crc is None} == lacking
+    for number in set(range(COUNT)) - lacking:
+        assert made.sums[number] == crc64nvme(body_of(number))
+        assert os.pread(fd, SIZE, number * SIZE) == body_of(number)
+
+
+def refused(link: socket.socket, body: bytes) -> bool:
+    link.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    return True
+
+
+def cut_off(link: socket.socket, body: bytes) -> bool:
+    link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:-1])
+    return False
+
+
+def shorter(link: socket.socket, body: bytes) -> bool:
+    return plainly(link, body[:-1])
+
+
+def longer(link: socket.socket, body: bytes) -> bool:
+    return plainly(link, body + b"x")
+
+
+def more_than_it_says(link: socket.socket, body: bytes) -> bool:
+    link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body + b"x")
+    return True
+
+
+def chunked(link: socket.socket, body: bytes) -> bool:
+    link.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+    return True
+
+
+def babbling(link: socket.socket, body: bytes) -> bool:
+    link.sendall(b"x" * 100_000)
+    return False
+
+
+def closing(link: socket.socket, body: bytes) -> bool:
+    link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+    return False
+
+
+def in_drops(link: socket.socket, body: bytes) -> bool:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-LENGTH:%d\r\n\r\n" % len(body) + body
+    for at in (slice(0, 5), slice(5, 41), slice(41, 42), slice(42, None)):
+        link.sendall(answer[at])
+    return True
+
+
+def silent(link: socket.socket, body: bytes) -> bool:
+    link.recv(1)
+    return False
+
+
+def test_all_come_over_few_connections_which_are_kept(file: int) -> None:
+    with batch(file, {}) as (made, server, connections):
+        made.run()
+        assert_only_these_lack(made, file, set())
+        assert sorted(server.heard) == list(range(COUNT))
+        taken = [connections.take(server.place) for _ in range(LANES + 1)]
+        assert [used_before for _, used_before in taken] == [True] * LANES + [False]
+        for connection, _ in taken:
+            connection.close()
+
+
+@pytest.mark.parametrize("oddity", [refused, cut_off, shorter, longer, more_than_it_says, chunked, babbling])
+def test_an_answer_that_is_no_plain_success_costs_only_its_own_object(file: int, oddity: Oddity) -> None:
+    with batch(file, {0: oddity, 7: oddity, COUNT - 1: oddity}) as (made, server, _):
+        made.run()
+    assert_only_these_lack(made, file, {0, 7, COUNT - 1})
+    assert {0, 7, COUNT - 1} <= set(server.heard)
+
+
+@pytest.mark.parametrize("oddity", [closing, in_drops])
+def test_an_answer_may_come_in_drops_and_end_its_connection(file: int, oddity: Oddity) -> None:
+    with batch(file, dict.fromkeys(range(COUNT), oddity)) as (made, _, _connections):
+        made.run()
+    assert_only_these_lack(made, file, set())
+
+
+def test_a_store_that_falls_silent_is_not_waited_for_again_and_again(file: int) -> None:
+    with batch(file, dict.fromkeys(range(10, COUNT), silent), stall_seconds=0.2) as (made, server, _):
+        made.run()
+    assert_only_these_lack(made, file, set(range(10, COUNT)))
+    assert 10 in server.heard
+
+
+def test_breaking_off_ends_it_and_what_came_is_known(file: int) -> None:
+    with batch(file, dict.fromkeys(range(10, COUNT), silent), stall_seconds=30.0) as (made, server, _):
+        thread = threading.Thread(target=made.run)
+        thread.start()
+        while 10 not in server.heard:
+            thread.join(0.01)
+        made.break_off()
+        thread.join(5)
+        assert not thread.is_alive()
+    assert_only_these_lack(made, file, set(range(10, COUNT)))
+
+
+def test_a_file_that_takes_nothing_costs_only_its_own_object(file: int) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with batch(file, {}, others={3: full}) as (made, _, _connections):
+        made.run()
+    os.close(full)
+    assert_only_these_lack(made, file, {3})
+
+
+def test_without_a_store_nothing_comes_and_nothing_is_raised(file: int) -> None:
+    with batch(file, {}) as (made, server, _):
+        server.close()
+        made.run()
+    assert made.sums == [None] * COUNT
