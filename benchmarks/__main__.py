@@ -6,28 +6,33 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import time
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import datasets, growing, living, report, scale, transfer
-from benchmarks.contenders import UPLOADERS
+from benchmarks import datasets, growing, living, report, scale, share, transfer
+from benchmarks.contenders import TOOLS
 from benchmarks.endpoint import HERE, build, make_certificate
 from benchmarks.transfer import Load, Record, Workshop
 
+ALL = ("spotguard", *TOOLS)
+QUICK = ("spotguard", "s5cmd", "rclone")
 GROUPS: dict[str, Callable[[Workshop, Record], None]] = {
-    "upload": partial(transfer.upload, load=Load(datasets.mixed, UPLOADERS)),
-    "upload-tls": partial(transfer.upload, load=Load(datasets.mixed, UPLOADERS, tls=True)),
-    "upload-small": partial(transfer.upload, load=Load(datasets.many, ("s5cmd", "rclone"))),
-    "upload-8gib": partial(transfer.upload, load=Load(datasets.large, ("s5cmd",))),
-    "restore": partial(transfer.restore, load=Load(datasets.mixed, UPLOADERS)),
-    "restore-tls": partial(transfer.restore, load=Load(datasets.mixed, UPLOADERS, tls=True)),
-    "restore-small": partial(transfer.restore, load=Load(datasets.many, ("s5cmd", "rclone"))),
+    "upload": partial(transfer.upload, load=Load(datasets.mixed, (*ALL, "sendfile"))),
+    "upload-tls": partial(transfer.upload, load=Load(datasets.mixed, ALL, tls=True)),
+    "upload-small": partial(transfer.upload, load=Load(datasets.many, QUICK)),
+    "upload-8gib": partial(transfer.upload, load=Load(datasets.large, ("spotguard", "s5cmd", "sendfile"))),
+    "restore": partial(transfer.restore, load=Load(datasets.mixed, ALL)),
+    "restore-tls": partial(transfer.restore, load=Load(datasets.mixed, ALL, tls=True)),
+    "restore-small": partial(transfer.restore, load=Load(datasets.many, QUICK)),
+    "restore-8gib": partial(transfer.restore, load=Load(datasets.large, ("spotguard", "s5cmd"))),
     "idle": living.idle,
     "commit": living.commit,
     "notice": living.notice,
     "unchanged": living.unchanged,
-    "share": living.trainer_share,
+    "share": share.share,
     "growing": growing.growing,
     "files": scale.files,
     "checkpoints": scale.checkpoints,
@@ -43,14 +48,27 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="measure nothing, write the table and the plot anew")
     options = parser.parse_args()
     tools = HERE.parent / ".bench-env" / "bin"
-    for name in [] if options.report else _chosen(options.only):
-        with tempfile.TemporaryDirectory(prefix="spotguard-bench-", dir=transfer.scratch_root()) as folder:
-            scratch = Path(folder)
-            shop = Workshop(scratch, tools, build(scratch), make_certificate(scratch), options.rounds)
-            with report.recording(name, add=options.add) as record:
-                GROUPS[name](shop, record=record) if isinstance(GROUPS[name], partial) else GROUPS[name](shop, record)
+    failed = [name for name in ([] if options.report else _chosen(options.only)) if not _measure(name, tools, options)]
     report.write_table()
     subprocess.run([tools / "python", HERE / "plot.py"], check=True)
+    if failed:
+        sys.exit(f"not measured to the end: {', '.join(failed)}")
+
+
+def _measure(name: str, tools: Path, options: argparse.Namespace) -> bool:
+    """Whether the group ran to its end; what it measured before is kept in any case."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="spotguard-bench-", dir=transfer.scratch_root()) as folder:
+        scratch = Path(folder)
+        shop = Workshop(scratch, tools, build(scratch), make_certificate(scratch), options.rounds)
+        try:
+            with report.recording(name, add=options.add) as record:
+                GROUPS[name](shop, record)
+        except Exception:  # noqa: BLE001 - whatever one group met, the others can be measured
+            traceback.print_exc()
+            return False
+        print(f"{name:13} took {time.monotonic() - began:.0f} s", flush=True)
+        return True
 
 
 def _chosen(only: str) -> list[str]:

@@ -5,6 +5,7 @@ python boto3_transfer.py up|down ENDPOINT BUCKET PREFIX FOLDER
 
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
@@ -15,11 +16,13 @@ FILES_AT_ONCE = 8
 CLASSIC = TransferConfig(preferred_transfer_client="classic")  # the other one ignores the endpoint
 
 
-def main(way, endpoint, bucket, prefix, folder):
+def main(way: str, endpoint: str, bucket: str, prefix: str, folder: str) -> None:
     s3 = boto3.client("s3", endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"}, max_pool_connections=80))
     if way == "up":
         paths = [os.path.join(at, name) for at, _, names in os.walk(folder) for name in names]
-        work = [(s3.upload_file, (path, bucket, f"{prefix}/{os.path.relpath(path, folder)}")) for path in paths]
+        work: list[tuple[Callable[..., None], tuple[str, str, str]]] = [
+            (s3.upload_file, (path, bucket, f"{prefix}/{os.path.relpath(path, folder)}")) for path in paths
+        ]
     else:
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
         keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]

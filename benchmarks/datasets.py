@@ -81,7 +81,7 @@ def _least(folder: Path, step: int) -> None:
     mark(folder, step)
 
 
-def _content(size: int) -> Iterator[bytes]:
+def _content(size: int) -> Iterator[bytes | memoryview]:
     """Blocks that differ, so that no two parts and no two files are the same bytes."""
     view, number = memoryview(_BLOCK), next(_serial) << 32
     while size > 0:
@@ -91,7 +91,7 @@ def _content(size: int) -> Iterator[bytes]:
         size, number = size - count, number + 1
 
 
-def safetensors(size: int) -> Iterator[bytes]:
+def safetensors(size: int) -> Iterator[bytes | memoryview]:
     """A well-formed file of one tensor, in blocks."""
     body = size - 8 - 128
     header = json.dumps({"weight": {"dtype": "U8", "shape": [body], "data_offsets": [0, body]}}).encode().ljust(128)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -14,9 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+from xml.sax.saxutils import unescape
 
 HERE = Path(__file__).parent
 BUCKET = "bench"
+_ENTRY = re.compile(r"<Key>([^<]*)</Key>.*?<Size>(\d+)</Size>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class Endpoint:
 
     port: int
     certificate: Path | None
+    pid: int = 0
 
     @property
     def url(self) -> str:
@@ -38,15 +42,27 @@ class Endpoint:
 
     def stats(self) -> dict[str, int]:
         """Requests by kind, bytes and connections since the last `reset`."""
-        return json.loads(self._get("/__stats"))
+        counted: dict[str, int] = json.loads(self._get("/__stats"))
+        return counted
 
     def reset(self) -> None:
         self._get("/__reset")
 
     def keys(self, prefix: str, connection: http.client.HTTPConnection | None = None) -> list[str]:
         """The first 1,000 keys under a prefix."""
-        body = self._get(f"/{BUCKET}?list-type=2&prefix={quote(prefix, safe='')}", connection).decode()
-        return [piece.split("</Key>")[0] for piece in body.split("<Key>")[1:]]
+        return [key for key, _ in self._page(prefix, "", connection)]
+
+    def stored_bytes(self, prefix: str) -> int:
+        """The sizes of all objects under a prefix, as the endpoint counted them."""
+        total, last = 0, ""
+        while page := self._page(prefix, last, None):
+            total, last = total + sum(size for _, size in page), page[-1][0]
+        return total
+
+    def _page(self, prefix: str, after: str, connection: http.client.HTTPConnection | None) -> list[tuple[str, int]]:
+        query = f"list-type=2&prefix={quote(prefix, safe='')}&start-after={quote(after, safe='')}"
+        body = self._get(f"/{BUCKET}?{query}", connection).decode()
+        return [(unescape(key), int(size)) for key, size in _ENTRY.findall(body)]
 
     def environment(self) -> dict[str, str]:
         """What every S3 client needs to come here, and nowhere else."""
@@ -71,17 +87,27 @@ class Endpoint:
                 own.close()
 
 
-def build(into: Path) -> Path:
-    """Compile s3sink; returns the program."""
-    program, source = into / "s3sink", HERE / "s3sink.c"
-    subprocess.run(["cc", "-O2", "-pthread", "-o", program, source, "-lssl", "-lcrypto"], check=True)
-    return program
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """What is compiled for a measurement."""
+
+    sink: Path
+    spend: Path
+
+
+def build(into: Path) -> Programs:
+    """Compile s3sink and spend; needs a C compiler and OpenSSL's headers."""
+    programs = Programs(into / "s3sink", into / "spend")
+    for program in (programs.sink, programs.spend):
+        libraries = ["-lssl", "-lcrypto"] if program == programs.sink else []
+        subprocess.run(["cc", "-O2", "-pthread", "-o", str(program), str(HERE / f"{program.name}.c"), *libraries], check=True)
+    return programs
 
 
 def make_certificate(into: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that signs itself, and its key."""
     certificate, key = into / "certificate.pem", into / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", key, "-out", certificate]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", str(key), "-out", str(certificate)]
     names = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     subprocess.run([*command, *names], check=True, capture_output=True)
     return certificate, key
@@ -91,9 +117,9 @@ def make_certificate(into: Path) -> tuple[Path, Path]:
 def serving(program: Path, *, keeps_in: Path | None = None, tls: tuple[Path, Path] | None = None) -> Iterator[Endpoint]:
     """A fresh, empty endpoint. `keeps_in`: the folder where bodies are kept, so that they can be read back."""
     port = _free_port()
-    arguments = [program, str(port), str(keeps_in or "-"), *(tls or ())]
+    arguments = [str(program), str(port), str(keeps_in or "-"), *map(str, tls or ())]
     with subprocess.Popen(arguments) as process:
-        endpoint = Endpoint(port, tls[0] if tls else None)
+        endpoint = Endpoint(port, tls[0] if tls else None, process.pid)
         try:
             _await(endpoint)
             yield endpoint

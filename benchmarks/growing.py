@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks import datasets
@@ -30,7 +31,7 @@ def growing(shop: Workshop, record: Record) -> None:
             for path in (shop.scratch / "staged").iterdir():
                 if path.name != _FILE:
                     path.rename(folder / path.name)
-            now = daemon.commits("checkpoint-100", lambda folder=folder: datasets.mark(folder, 100))
+            now = daemon.commits("checkpoint-100", partial(datasets.mark, folder, 100))
         began = time.monotonic()
         with (folder / _FILE).open("rb") as file:
             checksum_of(file.fileno())

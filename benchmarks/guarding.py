@@ -40,9 +40,12 @@ class Daemon:
                 raise RuntimeError(f"{name} was not committed; the daemon said: {self.said[-20:]}")
             time.sleep(_POLL_SECONDS)
         took = time.monotonic() - began
-        if not self.endpoint.keys(f"{_MANIFESTS}{name}/"):
+        if not self.is_committed(name):
             raise RuntimeError(f"the daemon says that {name} is committed, and there is no manifest")
         return took
+
+    def is_committed(self, name: str) -> bool:
+        return bool(self.endpoint.keys(f"{_MANIFESTS}{name}/"))
 
     def uploads(self, staged: Path, name: str, *, back: bool = True) -> Measurement:
         """Rename a finished checkpoint into the watched folder: what it takes until it is committed. Then it is renamed `back`."""

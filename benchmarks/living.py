@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from benchmarks import datasets
@@ -20,14 +21,6 @@ from benchmarks.transfer import Record, Workshop
 from spotguard.demo.embedded_s3 import EmbeddedS3
 
 IDLE_SECONDS = 40.0
-_COUNTER = """
-import sys, time
-n, end = 0, time.monotonic() + float(sys.argv[1])
-while time.monotonic() < end:
-    sum(range(20000))
-    n += 1
-print(n)
-"""
 _TRAINER = """
 import os, signal, sys, time
 signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"%d\\n" % time.monotonic_ns()))
@@ -64,7 +57,7 @@ def commit(shop: Workshop, record: Record) -> None:
             (shop.scratch / "staged" / datasets.MARKER).unlink()
             (shop.scratch / "staged").rename(daemon.watched / name)
             time.sleep(1.0)
-            seconds = daemon.commits(name, lambda folder=daemon.watched / name, step=step: datasets.mark(folder, step))
+            seconds = daemon.commits(name, partial(datasets.mark, daemon.watched / name, step))
             record("spotguard", {"ms": seconds * 1000})
 
 
@@ -156,33 +149,3 @@ class _Metadata:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-def trainer_share(shop: Workshop, record: Record) -> None:
-    """Two processes that only count, one per core, alone and beside an upload under a cap of 1 Gbit/s."""
-    staged = shop.scratch / "staged"
-    datasets.large(staged, 100, 2 << 30)
-    for _ in range(shop.rounds):
-        with serving(shop.sink) as endpoint:
-            settings = ("upload.max_megabits_per_second=1000",)
-            with guarding(endpoint, shop.scratch / "watched", *settings) as daemon:
-                alone = _steps_per_second(8.0)
-                before, began = cpu_seconds_fine(daemon.pid), time.monotonic()
-                sending = threading.Thread(target=lambda: daemon.uploads(staged, "checkpoint-100"))
-                sending.start()
-                time.sleep(1.0)
-                beside = _steps_per_second(8.0)
-                used = cpu_seconds_fine(daemon.pid) - before
-                seconds = time.monotonic() - began
-                sent = endpoint.stats()["body_bytes"]
-                sending.join()
-        shutil.rmtree(shop.scratch / "watched")
-        record(
-            "spotguard",
-            {"loss_percent": 100 * (1 - beside / alone), "cpu_percent": 100 * used / seconds, "megabits": sent * 8 / seconds / 1e6},
-        )
-
-
-def _steps_per_second(seconds: float) -> float:
-    loops = [subprocess.Popen([sys.executable, "-c", _COUNTER, str(seconds)], stdout=subprocess.PIPE) for _ in range(os.cpu_count() or 2)]
-    return sum(int(loop.communicate()[0]) for loop in loops) / seconds

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,22 +35,24 @@ class Measurement:
         }
 
 
-def run(command: Sequence[str | Path], size: int, environment: Mapping[str, str], folder: Path | None = None) -> Measurement:
-    """Run a command that moves `size` bytes to its end: the CPU of the process and all that it waited for (wait4)."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        began = time.monotonic()
-        process = subprocess.Popen(list(map(str, command)), env=dict(environment), cwd=folder, stdout=out, stderr=err)
-        clock = threading.Timer(_LIMIT_SECONDS, process.kill)
+def run(spend: Path, command: Sequence[str], size: int, environment: Mapping[str, str], folder: Path | None = None) -> Measurement:
+    """Run a command that moves `size` bytes to its end: the CPU and the peak memory of the process and of all that it waited for (wait4).
+
+    `spend` is the program that runs and measures it (spend.c). Raises RuntimeError when the command fails or takes too long."""
+    with tempfile.TemporaryDirectory() as told, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        costs = Path(told) / "costs"
+        whole = [str(spend), str(costs), *command]
+        process = subprocess.Popen(whole, env=dict(environment), cwd=folder, stdout=out, stderr=err, process_group=0)
+        clock = threading.Timer(_LIMIT_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
         clock.start()
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
+        status = process.wait()
         clock.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        if process.returncode != 0:
-            raise RuntimeError(f"{command[0]} ended with {process.returncode}: {err.read()[-2000:].decode(errors='replace')}")
-        return Measurement(size, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, out.read())
+        if status != 0:
+            raise RuntimeError(f"{command[0]} ended with {status}: {err.read()[-2000:].decode(errors='replace')}")
+        wall, user, system, peak_kib = map(float, costs.read_text().split())
+        return Measurement(size, wall, user + system, peak_kib / 1024, out.read())
 
 
 def cpu_seconds(pid: int) -> float:

@@ -14,7 +14,7 @@ GROUPS = {"upload": "Upload, http", "upload-tls": "Upload, https", "restore": "R
 FIGURES = {"mb_per_second": "MB/s", "cpu_per_gb": "CPU seconds per GB", "peak_mib": "peak memory, MiB"}
 
 
-def main():
+def main() -> None:
     plt.rcParams["svg.hashsalt"] = "spotguard"
     kept = json.loads((RESULTS / "runs.json").read_text())["groups"]
     groups = {name: title for name, title in GROUPS.items() if name in kept}

@@ -24,11 +24,12 @@ TITLES = {
     "restore": "Restore: 1 GiB + 4 × 200 MiB + 20 × 20 kB, http",
     "restore-tls": "Restore: the same, https",
     "restore-small": "Restore: 10,000 × 100 kB, http",
+    "restore-8gib": "Restore: one file of 8 GiB, http",
     "idle": "Daemon, idle",
     "commit": "Last byte written → committed, a marker and 4 small files",
     "notice": "Notice answered by the metadata service → signal in the trainer",
     "unchanged": "A checkpoint of which 95 % of the bytes are files equal to the previous one's (against moto)",
-    "share": "Two counting processes on two cores beside an upload capped at 1 Gbit/s",
+    "share": "A trainer that keeps all cores busy, beside an upload capped at 1 Gbit/s",
     "growing": "A file of 4 GiB written at 500 MB/s, a link of 500 MB/s: last byte → committed, and reading it again",
     "files": "Files of 10 kB in one checkpoint",
     "checkpoints": "1,000 committed checkpoints in the bucket",
@@ -48,6 +49,7 @@ NAMES = {
     "copies": "copies in the store",
     "loss_percent": "steps per second lost, %",
     "megabits": "Mbit/s sent",
+    "endpoint_cpu_percent": "the endpoint's CPU, % of a core",
     "seconds_per_1000": "s per 1,000 files",
     "writes": "writes and listings",
     "gets_beside_data": "reads beside the data",
@@ -57,28 +59,34 @@ NAMES = {
     "idle_requests_per_minute": "then requests a minute",
 }
 
+_RATIOS = (("s5cmd", "mb_per_second", ""), ("s5cmd", "cpu_per_gb", "CPU "), ("sendfile", "mb_per_second", ""))
+"""Beside whom, by which figure, and what the column is called."""
+
 
 @contextmanager
 def recording(group: str, *, add: bool) -> Iterator[Record]:
-    """Takes runs; they are kept also when a later one fails."""
+    """Takes runs. Each is on disk when it has been taken; the first one replaces what earlier measurements of the group said."""
     at = machine.commit()
     before = _read()["groups"].get(group, {})
     runs: list[dict[str, Any]] = before.get("runs", []) if add and before.get("commit") == at else []
 
     def record(contender: str, figures: dict[str, float]) -> None:
         runs.append({"contender": contender, **{name: round(value, 4) for name, value in figures.items()}})
-        print(
-            f"{group:13} {contender:34}", "  ".join(f"{value:.2f} {NAMES.get(name, name)}" for name, value in figures.items()), flush=True
-        )
+        told = "  ".join(f"{value:.2f} {NAMES.get(name, name)}" for name, value in figures.items())
+        print(f"{group:13} {contender:34} {told}", flush=True)
+        _keep(group, {"commit": at, "date": time.strftime("%Y-%m-%d", time.gmtime()), "runs": runs})
 
-    try:
-        yield record
-    finally:
-        kept = _read()
-        kept["machine"] = machine.description()
-        kept["groups"][group] = {"commit": at, "date": time.strftime("%Y-%m-%d", time.gmtime()), "runs": runs}
-        RESULTS.mkdir(exist_ok=True)
-        RUNS.write_text(json.dumps(kept, indent=1) + "\n")
+    yield record
+
+
+def _keep(group: str, told: dict[str, Any]) -> None:
+    kept = _read()
+    kept["machine"] = machine.description()
+    kept["groups"][group] = told
+    RESULTS.mkdir(exist_ok=True)
+    beside = RUNS.with_suffix(".new")
+    beside.write_text(json.dumps(kept, indent=1) + "\n")
+    beside.replace(RUNS)
 
 
 def medians(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -94,40 +102,55 @@ def medians(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def write_table() -> None:
     kept = _read()
     told = kept["machine"]
-    lines = [f"{told['cpu']}, {told['cores']} cores, {told['memory']}, Linux {told['kernel']}, Python {told['python']}. Medians.", ""]
+    machine_line = f"{told['cpu']}, {told['cores']} cores, {told['memory']}, Linux {told['kernel']}, Python {told['python']}."
+    lines = [f"{machine_line} Medians; in brackets the least and the most.", ""]
     for group, title in TITLES.items():
         if runs := kept["groups"].get(group, {}).get("runs"):
-            lines += _group(title, kept["groups"][group]["commit"], runs)
+            lines += table(title, kept["groups"][group]["commit"], runs)
     TABLE.write_text("\n".join(lines))
 
 
-def _group(title: str, commit: str, runs: list[dict[str, Any]]) -> list[str]:
+def table(title: str, commit: str, runs: list[dict[str, Any]]) -> list[str]:
+    """The lines of one group: a row per contender; of transfers, how they compare with s5cmd's and with `sendfile`'s medians."""
     rows = medians(runs)
-    names = [name for name in next(iter(rows.values())) if not (name == "seconds" and "mb_per_second" in next(iter(rows.values())))]
-    against = rows.get("s5cmd")
-    counts = {contender: sum(run["contender"] == contender for run in runs) for contender in rows}
-    ratios = ["× s5cmd", "CPU × s5cmd"] if against else []
-    head = ["", *(NAMES.get(name, name) for name in names), *ratios]
-    if "mb_per_second" in names:
-        ordered = sorted(rows.items(), key=lambda row: (not row[0].startswith("spotguard"), -row[1]["mb_per_second"]))
-    else:
-        ordered = list(rows.items())
-    lines = [f"**{title}** (runs each: {min(counts.values())}, commit {commit})", "", _row(head), _row(["---", *["--:"] * (len(head) - 1)])]
-    for contender, figures in ordered:
-        own = [_shown(figures.get(name)) for name in names]
-        if against:
-            own += [_shown(figures["mb_per_second"] / against["mb_per_second"]), _shown(figures["cpu_per_gb"] / against["cpu_per_gb"])]
-        lines.append(_row([contender, *own]))
+    first = next(iter(rows.values()))
+    is_transfer = "mb_per_second" in first
+    names = [name for name in first if not (name == "seconds" and is_transfer)]
+    ratios = ratios_of(rows)
+    head = ["", *(NAMES.get(name, name) for name in names), *next(iter(ratios.values()), ())]
+    ordered = list(rows)
+    if is_transfer:
+        ordered.sort(key=lambda contender: (not contender.startswith("spotguard"), -rows[contender]["mb_per_second"]))
+    each = min(sum(run["contender"] == contender for run in runs) for contender in rows)
+    lines = [f"**{title}** (runs each: {each}, commit {commit})", "", _row(head), _row(["---", *["--:"] * (len(head) - 1)])]
+    for contender in ordered:
+        own = [_spread([run[name] for run in runs if run["contender"] == contender and name in run]) for name in names]
+        lines.append(_row([contender, *own, *(_shown(value) for value in ratios.get(contender, {}).values())]))
     return [*lines, ""]
+
+
+def ratios_of(rows: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Contender -> what its medians are beside s5cmd's and `sendfile`'s, where those were measured."""
+    against = [(name, figure, f"{what}× {name}") for name, figure, what in _RATIOS if name in rows and figure in rows[name]]
+    if not against:
+        return {}
+    return {
+        contender: {title: figures[figure] / rows[name][figure] for name, figure, title in against} for contender, figures in rows.items()
+    }
+
+
+def _spread(values: list[float]) -> str:
+    if not values:
+        return ""
+    least, middle, most = _shown(min(values)), _shown(median(values)), _shown(max(values))
+    return middle if least == most else f"{middle} ({least}–{most})"
 
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _shown(value: float | None) -> str:
-    if value is None:
-        return ""
+def _shown(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.2f}"
 
 

@@ -9,7 +9,7 @@ import time
 from benchmarks import datasets
 from benchmarks.endpoint import BUCKET, Endpoint, serving
 from benchmarks.guarding import RUN, SPOTGUARD, guarding
-from benchmarks.measuring import cpu_seconds_fine, peak_mib, resident_mib, run
+from benchmarks.measuring import cpu_seconds_fine, peak_mib, resident_mib
 from benchmarks.transfer import Record, Workshop
 
 _CHECKPOINTS = 1000
@@ -40,8 +40,8 @@ def checkpoints(shop: Workshop, record: Record) -> None:
             into = shop.scratch / "restored"
             values = [f"destination.endpoint_url={endpoint.url}", "imds.mode=off"]
             sets = [word for value in values for word in ("--set", value)]
-            command = [SPOTGUARD, "restore", "--url", f"s3://{BUCKET}/{RUN}", "--to", into, *sets]
-            measured = run(command, 1, endpoint.environment())
+            command = [SPOTGUARD, "restore", "--url", f"s3://{BUCKET}/{RUN}", "--to", str(into), *sets]
+            measured = shop.run(command, 1, endpoint)
             asked = endpoint.stats()
             if not (into / f"checkpoint-{_CHECKPOINTS}").exists():
                 raise RuntimeError("the newest was not restored")

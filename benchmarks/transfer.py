@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import contenders, datasets
-from benchmarks.endpoint import BUCKET, HERE, Endpoint, serving
+from benchmarks.endpoint import BUCKET, HERE, Endpoint, Programs, serving
 from benchmarks.guarding import RUN, SPOTGUARD, guarding
 from benchmarks.measuring import Measurement, run
 
@@ -28,63 +29,87 @@ class Workshop:
     scratch: Path
     tools: Path
     """Where the programs of the other tools lie."""
-    sink: Path
+    programs: Programs
     tls: tuple[Path, Path]
     rounds: int
+
+    @property
+    def sink(self) -> Path:
+        return self.programs.sink
+
+    def run(self, command: Sequence[str], size: int, endpoint: Endpoint, folder: Path | None = None) -> Measurement:
+        """A client of the endpoint, from start to end (see `measuring.run`)."""
+        return run(self.programs.spend, command, size, endpoint.environment(), folder)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is moved, and by whom; tools that would take minutes for it are left out by name."""
+    """What is moved, and by whom; tools that would take minutes for it are left out."""
 
     make: Callable[[Path, int], None]
-    tools: tuple[str, ...]
+    contenders: tuple[str, ...]
     tls: bool = False
 
 
-def upload(shop: Workshop, *, load: Load, record: Record) -> None:
+def upload(shop: Workshop, record: Record, *, load: Load) -> None:
     """spotguard is its real daemon: from the rename that makes the checkpoint appear to its manifest in the bucket. The others are
-    their commands, from start to end."""
+    their commands, from start to end. Of each the endpoint must have got every byte."""
     staged = shop.scratch / "staged"
     load.make(staged, 100)
     size = datasets.total_bytes(staged)
     for number in range(shop.rounds):
-        for contender in _turned(("spotguard", *load.tools, *(() if load.tls else ("sendfile",))), number):
+        for contender in _turned(load.contenders, number):
             with serving(shop.sink, tls=shop.tls if load.tls else None) as endpoint:
-                if contender == "spotguard":
-                    with guarding(endpoint, shop.scratch / "watched") as daemon:
-                        measured = daemon.uploads(staged, NAME)
-                    shutil.rmtree(shop.scratch / "watched")
-                elif contender == "sendfile":
-                    command = [sys.executable, "-m", "benchmarks.sendfile_limit", f"127.0.0.1:{endpoint.port}", staged]
-                    measured = run(command, size, endpoint.environment(), HERE.parent)
-                else:
-                    command = contenders.upload(contender, shop.tools, endpoint, staged, "copy")
-                    measured = run(command, size, endpoint.environment())
-                    _insist(endpoint.stats()["body_bytes"] >= size, f"{contender} sent less than there is")
+                measured, prefix = _upload(shop, contender, endpoint, staged, size)
+                stored = endpoint.stored_bytes(f"{prefix}/")
+                _insist(stored == size, f"{contender}: the endpoint has {stored} of {size} bytes")
             record(contender, measured.figures())
 
 
-def restore(shop: Workshop, *, load: Load, record: Record) -> None:
-    """spotguard is its real command, which verifies every byte against the manifest; the others check what they check."""
+def _upload(shop: Workshop, contender: str, endpoint: Endpoint, staged: Path, size: int) -> tuple[Measurement, str]:
+    """What it took, and where the objects are."""
+    if contender == "spotguard":
+        with guarding(endpoint, shop.scratch / "watched") as daemon:
+            measured = daemon.uploads(staged, NAME)
+        shutil.rmtree(shop.scratch / "watched")
+        return measured, f"{RUN}/{NAME}"
+    if contender == "sendfile":
+        command = [sys.executable, "-m", "benchmarks.sendfile_limit", f"127.0.0.1:{endpoint.port}", str(staged)]
+        return shop.run(command, size, endpoint, HERE.parent), "sendfile"
+    return shop.run(contenders.upload(contender, shop.tools, endpoint, staged, "copy"), size, endpoint), "copy"
+
+
+def restore(shop: Workshop, record: Record, *, load: Load) -> None:
+    """spotguard is its real command, which verifies every byte against the manifest; the others check what they check. What each has
+    brought is compared with what was sent, in the first round byte for byte."""
     with _committed(shop, load) as (endpoint, size):
         for number in range(shop.rounds):
-            for contender in _turned(("spotguard", *load.tools), number):
+            for contender in _turned(load.contenders, number):
                 into = shop.scratch / "restored"
                 into.mkdir()
+                endpoint.reset()
                 if contender == "spotguard":
-                    measured = run(_restore_command(endpoint, into), size, endpoint.environment())
-                    _insist(datasets.total_bytes(into) == size, "the restore is not whole")
+                    measured, brought = shop.run(_restore_command(endpoint, into), size, endpoint), into / NAME
                     seconds = float(json.loads(measured.said)["seconds"])
                     record(
                         "spotguard, its start not counted", Measurement(size, seconds, measured.cpu_seconds, measured.peak_mib).figures()
                     )
                 else:
                     command = contenders.download(contender, shop.tools, endpoint, f"{RUN}/{NAME}", into)
-                    measured = run(command, size, endpoint.environment())
-                    _insist(datasets.total_bytes(into) >= size, f"{contender} brought less than there is")
+                    measured, brought = shop.run(command, size, endpoint), into
+                sent = endpoint.stats()["sent_bytes"]
+                _insist(sent >= size, f"{contender} has read {sent} of {size} bytes")
+                _insist(datasets.total_bytes(brought) == size, f"{contender}: what it brought is not whole")
+                kept = shop.scratch / "bucket" / BUCKET / RUN / NAME
+                _insist(number > 0 or same_content(kept, brought), f"{contender}: what it brought has other content")
                 shutil.rmtree(into)
                 record(contender, measured.figures())
+
+
+def same_content(kept: Path, brought: Path) -> bool:
+    names = sorted(path.relative_to(kept) for path in kept.rglob("*") if path.is_file())
+    theirs = sorted(path.relative_to(brought) for path in brought.rglob("*") if path.is_file())
+    return names == theirs and all(filecmp.cmp(kept / name, brought / name, shallow=False) for name in names)
 
 
 @contextmanager
@@ -95,14 +120,15 @@ def _committed(shop: Workshop, load: Load) -> Iterator[tuple[Endpoint, int]]:
     size = datasets.total_bytes(watched / NAME)
     with serving(shop.sink, keeps_in=shop.scratch / "bucket", tls=shop.tls if load.tls else None) as endpoint:
         values = [f"destination.endpoint_url={endpoint.url}", "http.listen=null", "imds.mode=off"]
-        where = ["--dir", watched, "--url", f"s3://{BUCKET}/{RUN}"]
-        run([SPOTGUARD, "sync", *where, *(word for value in values for word in ("--set", value))], size, endpoint.environment())
+        sets = [word for value in values for word in ("--set", value)]
+        where = ["--dir", str(watched), "--url", f"s3://{BUCKET}/{RUN}"]
+        shop.run([SPOTGUARD, "sync", *where, *sets], size, endpoint)
         shutil.rmtree(watched)
         yield endpoint, size
 
 
-def _restore_command(endpoint: Endpoint, into: Path) -> list[str | Path]:
-    where = ["--url", f"s3://{BUCKET}/{RUN}", "--to", into]
+def _restore_command(endpoint: Endpoint, into: Path) -> list[str]:
+    where = ["--url", f"s3://{BUCKET}/{RUN}", "--to", str(into)]
     values = [f"destination.endpoint_url={endpoint.url}", "imds.mode=off"]
     return [SPOTGUARD, "restore", "--json", *where, *(word for value in values for word in ("--set", value))]
 

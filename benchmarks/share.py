@@ -1,0 +1,170 @@
+"""What a trainer loses beside an upload: steps per second of loops that keep every core busy, with and without one, in turns."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median
+
+from benchmarks import datasets
+from benchmarks.endpoint import serving
+from benchmarks.guarding import Daemon, guarding
+from benchmarks.measuring import cpu_seconds_fine
+from benchmarks.transfer import Record, Workshop
+
+_MEGABITS = 1000
+_WINDOW_SECONDS = 0.5
+_SETTLE_SECONDS = 0.1
+"""After the daemon was stopped or goes on: until what the kernel still had to send is gone, or the bytes flow again."""
+_WINDOWS = 8
+"""Of each kind in a run."""
+_SIZE = int(_MEGABITS * 1e6 / 8 * (_WINDOW_SECONDS + _SETTLE_SECONDS))
+
+_LOOP = """
+import mmap, os, struct, sys
+with open(sys.argv[1], "r+b") as file:
+    steps = mmap.mmap(file.fileno(), 0)
+at, count = 8 * int(sys.argv[2]), 0
+{prepare}
+while True:
+    {step}
+    count += 1
+    struct.pack_into("<q", steps, at, count)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Processes that do nothing but steps."""
+
+    name: str
+    processes: int
+    threads: int
+    prepare: str
+    step: str
+
+
+_CORES = os.cpu_count() or 2
+TRAININGS = (
+    Training(f"{_CORES} processes of plain Python", _CORES, 1, "", "sum(range(20000))"),
+    Training(
+        f"a matrix product on {_CORES} threads",
+        1,
+        _CORES,
+        "import numpy; a = numpy.random.default_rng(1).random((512, 512), dtype=numpy.float32)",
+        "a @ a",
+    ),
+)
+
+
+class Steps:
+    """What the processes of a training have done so far."""
+
+    def __init__(self, path: Path, processes: int) -> None:
+        path.write_bytes(bytes(8 * processes))
+        with path.open("r+b") as file:
+            self._shared = mmap.mmap(file.fileno(), 0)
+        self._form = f"<{processes}q"
+
+    def count(self) -> int:
+        return sum(struct.unpack_from(self._form, self._shared))
+
+    def per_second(self, seconds: float) -> float:
+        """From now on, for so long."""
+        began, before = time.monotonic(), self.count()
+        time.sleep(seconds)
+        return (self.count() - before) / (time.monotonic() - began)
+
+
+def share(shop: Workshop, record: Record) -> None:
+    """An upload under a cap of 1 Gbit/s, stopped and let go on in turns (SIGSTOP): half a second with it, half a second without. A run is
+    the median of some such pairs, each beside the one before and the one after it, so that what else the machine does weighs little."""
+    for training in TRAININGS:
+        staged = shop.scratch / "staged"
+        pairs = shop.rounds * _WINDOWS
+        datasets.large(staged, 100, int(_SIZE * (pairs + 5) * 1.3))
+        with (
+            serving(shop.sink) as endpoint,
+            guarding(endpoint, shop.scratch / "watched", f"upload.max_megabits_per_second={_MEGABITS}") as daemon,
+            training_loops(shop, training) as steps,
+        ):
+            staged.rename(daemon.watched / "checkpoint-100")
+            time.sleep(2.0)
+            windows = [_pair(daemon, steps) for _ in range(pairs + 1)]
+            if daemon.is_committed("checkpoint-100"):
+                raise RuntimeError("the upload ended too early: it did not keep to the cap")
+            for number in range(shop.rounds):
+                of = windows[number * _WINDOWS : (number + 1) * _WINDOWS + 1]
+                record(training.name, _figures(of))
+        shutil.rmtree(shop.scratch / "watched")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Half a second without the upload, then half a second with it."""
+
+    alone: float
+    """Steps per second."""
+    beside: float
+    cpu: float
+    """Of the daemon, seconds per second beside."""
+    endpoint_cpu: float
+    sent: float
+    """Bytes per second beside."""
+
+
+def _pair(daemon: Daemon, steps: Steps) -> _Pair:
+    endpoint = daemon.endpoint
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        time.sleep(_SETTLE_SECONDS)
+        alone = steps.per_second(_WINDOW_SECONDS)
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    time.sleep(_SETTLE_SECONDS)
+    began, busy, sunk, sent = time.monotonic(), cpu_seconds_fine(daemon.pid), cpu_seconds_fine(endpoint.pid), endpoint.stats()["body_bytes"]
+    beside = steps.per_second(_WINDOW_SECONDS)
+    busy, sunk, sent = cpu_seconds_fine(daemon.pid) - busy, cpu_seconds_fine(endpoint.pid) - sunk, endpoint.stats()["body_bytes"] - sent
+    seconds = time.monotonic() - began
+    return _Pair(alone, beside, busy / seconds, sunk / seconds, sent / seconds)
+
+
+def _figures(windows: list[_Pair]) -> dict[str, float]:
+    losses = [1 - pair.beside * 2 / (pair.alone + following.alone) for pair, following in pairwise(windows)]
+    return {
+        "loss_percent": 100 * median(losses),
+        "cpu_percent": 100 * mean(pair.cpu for pair in windows),
+        "endpoint_cpu_percent": 100 * mean(pair.endpoint_cpu for pair in windows),
+        "megabits": mean(pair.sent for pair in windows) * 8 / 1e6,
+    }
+
+
+@contextmanager
+def training_loops(shop: Workshop, training: Training) -> Iterator[Steps]:
+    """Processes that keep all cores busy, from their first step on."""
+    shared = shop.scratch / "steps"
+    steps = Steps(shared, training.processes)
+    program = _LOOP.format(prepare=training.prepare, step=training.step)
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(training.threads), "OMP_NUM_THREADS": str(training.threads)}
+    command = [str(shop.tools / "python"), "-c", program, str(shared)]
+    loops = [subprocess.Popen([*command, str(number)], env=environment) for number in range(training.processes)]
+    try:
+        while not steps.count() > 100:
+            if any(loop.poll() is not None for loop in loops):
+                raise RuntimeError("a training loop has ended")
+            time.sleep(0.05)
+        yield steps
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
