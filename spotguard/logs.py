@@ -11,10 +11,27 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any, Literal
 
-import structlog
-from structlog.types import EventDict, Processor
+
+@contextmanager
+def _absent(name: str) -> Iterator[None]:
+    """As if the module were not installed (None in `sys.modules` says so to imports), unless it is loaded already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment] # what the import system takes for absent
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+with _absent("rich"):  # structlog would load it for tracebacks in colour: a tenth of what a command needs to start
+    import structlog
+    from structlog.types import EventDict, Processor
 
 LogFormat = Literal["auto", "console", "json"]
 

@@ -7,7 +7,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 import botocore.session
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import NoCredentialsError
@@ -18,7 +17,7 @@ _REREAD_SECONDS = 5.0
 
 
 class AwsIdentity:
-    """One boto3 session and its credentials, made when they are first needed. Used by several threads.
+    """One session of botocore and its credentials, made when they are first needed. Used by several threads.
 
     `renew` starts over with a new session, since botocore reads static keys (environment, files) only once.
     """
@@ -26,12 +25,14 @@ class AwsIdentity:
     def __init__(self, metadata_endpoint: str | None = None) -> None:
         self._metadata_endpoint = metadata_endpoint
         self._lock = threading.Lock()
-        self._session: boto3.session.Session | None = None
+        self._session: botocore.session.Session | None = None
+        self._maker: tuple[botocore.session.Session, Any] | None = None
+        """A session of boto3 over this one of botocore."""
         self._made_at = 0.0
         self.generation = 0
         """Grows with each `renew`; what was made from an older session is stale."""
 
-    def session(self) -> boto3.session.Session:
+    def session(self) -> botocore.session.Session:
         """Raises NoCredentialsError where there are none (yet): asking again later looks again."""
         with self._lock:
             if self._session is None:
@@ -40,6 +41,17 @@ class AwsIdentity:
                     raise NoCredentialsError
                 self._session, self._made_at = made, time.monotonic()
             return self._session
+
+    def client(self, service: str, **settings: Any) -> Any:
+        """boto3's client of a service. Takes a tenth of a second to make, and loading boto3 is part of that."""
+        import boto3.session
+
+        session = self.session()
+        with self._lock:
+            if self._maker is None or self._maker[0] is not session:
+                self._maker = session, boto3.session.Session(botocore_session=session)
+            maker: Any = self._maker[1]
+            return maker.client(service, **settings)
 
     def renew(self) -> bool:
         """Forget the session, unless it is only seconds old; whether it was forgotten."""
@@ -57,13 +69,13 @@ class AwsIdentity:
         credentials: Credentials | Any = self.session().get_credentials()
         return credentials.get_frozen_credentials()
 
-    def _new_session(self) -> boto3.session.Session:
+    def _new_session(self) -> botocore.session.Session:
         core = botocore.session.Session()
         # botocore's own parser of times takes half of the time that a listing takes to be read
         core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_moment)
         if self._metadata_endpoint:
             core.set_config_variable("ec2_metadata_service_endpoint", self._metadata_endpoint)
-        return boto3.session.Session(botocore_session=core)
+        return core
 
 
 def _moment(told: Any) -> datetime:

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,8 +18,10 @@ from botocore.parsers import ResponseParserError
 
 from spotguard.adapters.aws_credentials import AwsIdentity
 from spotguard.adapters.daemon_threads import DaemonThreads
+from spotguard.adapters.quick_reads import QuickReads
 from spotguard.adapters.s3_errors import STALE_CREDENTIALS, Subject
 from spotguard.adapters.s3_failures import from_botocore
+from spotguard.adapters.s3_route import Route, is_custom, plain_route
 from spotguard.adapters.s3_settings import S3Settings
 from spotguard.adapters.store_clock import StoreClock
 from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreRejected, StoreUnavailable
@@ -36,23 +37,6 @@ _UNEXPLAINED = (400, 403)
 _STRANGER_FIX = "check destination.endpoint_url, and what answers instead of S3 (a proxy, a captive portal)"
 PATIENT_SECONDS = 90.0
 """Complete answers 200 at once and may work for minutes, sending white space."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where requests go, as boto3 found it."""
-
-    region: str
-    endpoint: str
-    """Scheme, host and port, without the bucket."""
-    path_style: bool
-    ca_bundle: str | None
-    generation: int
-    """Of the credentials that it was made with."""
-
-    @property
-    def secure(self) -> bool:
-        return self.endpoint.startswith("https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +58,13 @@ class S3Access:
         self._threads = DaemonThreads("spotguard-s3", settings.connections)
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
+        self._route: Route | None = None
+        self._reads = QuickReads(settings.bucket, self.identity, self.clock, stall_seconds)
 
     @property
     def custom_endpoint(self) -> bool:
         """Whether something else than S3 may answer; as long as it was not asked yet: whether it is not known to be S3."""
-        return self._opened is None or _is_custom(self._opened.route.endpoint)
+        return self._route is None or self._route.is_custom
 
     def subject(self, verb: str, key: str = "") -> Subject:
         return Subject(verb, self.settings.bucket, key)
@@ -100,6 +86,8 @@ class S3Access:
         bytes."""
 
         def request() -> Any:
+            if not patient and (answer := self._read_quickly(operation, subject, parameters, max_body)) is not None:
+                return answer
             opened = self._open()
             client = opened.patient if patient else opened.quick
             answer = _ask(client, operation, {"Bucket": self.settings.bucket, **parameters})
@@ -119,11 +107,10 @@ class S3Access:
 
     async def route(self, subject: Subject) -> Route:
         """Where our own requests must go. Raises port errors."""
-        opened = self._opened
-        if opened and opened.route.generation == self.identity.generation:
-            return opened.route
+        if self._route and self._route.generation == self.identity.generation:
+            return self._route
         try:
-            return (await self._threads.run(self._open)).route
+            return await self._threads.run(self._find_route)
         except (BotoCoreError, ClientError, OSError) as error:
             raise from_botocore(error, subject) from error
 
@@ -160,12 +147,32 @@ class S3Access:
         busy = self._threads.close()
         for thread in busy:
             thread.join(0.2)
+        self._reads.close()
         with self._lock:
             self._shut()
 
     def _note_stale(self, error: Exception) -> None:
         if isinstance(error, ClientError):
             self.note_refusal(str(error.response.get("Error", {}).get("Code")))
+
+    def _find_route(self) -> Route:
+        """In a thread."""
+        generation = self.identity.generation
+        plain = plain_route(self.identity.session(), self.settings, generation)
+        self._route = plain or self._open().route
+        return self._route
+
+    def _read_quickly(self, operation: str, subject: Subject, parameters: Mapping[str, Any], max_body: int) -> Any:
+        """The answer without boto3; None where there is a client already, or boto3 had better be asked. In a thread."""
+        if self._opened is not None:
+            return None
+        generation = self.identity.generation
+        route = self._route if self._route and self._route.generation == generation else None
+        route = route or plain_route(self.identity.session(), self.settings, generation)
+        if route is None:
+            return None
+        self._route = route
+        return self._reads.answer(route, operation, {"Bucket": self.settings.bucket, **parameters}, subject, max_body)
 
     def _open(self) -> _Opened:
         """In a thread."""
@@ -181,21 +188,22 @@ class S3Access:
                 _, found = self._client(session, region, self._stall_seconds)
             _, patient = self._client(session, region, self._patient_seconds)
             endpoint = found.meta.endpoint_url.rstrip("/")
-            bundle = session._session.get_config_variable("ca_bundle")  # boto3 has no public way to its configuration
-            route = Route(region, endpoint, _is_custom(endpoint) or "." in self.settings.bucket, bundle, generation)
+            bundle = session.get_config_variable("ca_bundle")
+            route = Route(region, endpoint, is_custom(endpoint) or "." in self.settings.bucket, bundle, generation)
             self._opened = _Opened(route, found, patient)
+            self._route = route if self._route is None or self._route.generation != generation else self._route
             return self._opened
 
     def _client(self, session: Any, region: str | None, read_seconds: float) -> tuple[str | None, Any]:
         """A client, and its region if that is known for sure."""
-        known = region or self.settings.region or session.region_name
+        known = region or self.settings.region or session.get_config_variable("region")
 
         def make(style: str) -> Any:
             config = self._config(style, read_seconds)
-            return session.client("s3", region_name=known or "us-east-1", endpoint_url=self.settings.endpoint_url, config=config)
+            return self.identity.client("s3", region_name=known or "us-east-1", endpoint_url=self.settings.endpoint_url, config=config)
 
         client = make("path" if "." in self.settings.bucket else "virtual")
-        if _is_custom(client.meta.endpoint_url):  # by our setting or by AWS_ENDPOINT_URL
+        if is_custom(client.meta.endpoint_url):  # by our setting or by AWS_ENDPOINT_URL
             client.close()
             client, known = make("path"), known or "us-east-1"
         client.meta.events.register("before-call.s3", _stay)
@@ -248,11 +256,6 @@ def _ask(client: Any, operation: str, parameters: Mapping[str, Any]) -> Any:
 def _stay(params: dict[str, Any], **_: Any) -> None:
     """Tell botocore's region redirector that it has been redirected already, so that a wrong region is an error."""
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
-
-
-def _is_custom(endpoint: str) -> bool:
-    host = urlsplit(endpoint).hostname or ""
-    return ".amazonaws." not in f".{host}"
 
 
 def _region_of(client: Any, bucket: str) -> str:

@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
-from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError
-from botocore.httpsession import where
 
 from spotguard.adapters.daemon_threads import DaemonThreads
-from spotguard.adapters.s3_access import Route, S3Access
+from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import Subject
 from spotguard.adapters.s3_failures import from_botocore
 from spotguard.adapters.together import settled
+from spotguard.adapters.wire_address import WireAddress
 from spotguard.adapters.wire_batch import Batch
 from spotguard.adapters.wire_body import FileBody, FileSink
-from spotguard.adapters.wire_connections import Connections, Place
+from spotguard.adapters.wire_connections import Connections
 from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
-from spotguard.adapters.wire_proxy import Proxy, proxy_for
+from spotguard.adapters.wire_proxy import proxy_for
 from spotguard.adapters.wire_signing import UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner, sign
 from spotguard.ports.object_store import StoreUnavailable
 from spotguard.ports.part_transfer import Slice
@@ -42,38 +41,36 @@ class StoreWire:
         self._connections = Connections(stall_seconds)
         self.pacing = self._connections.pacing
         self._threads = DaemonThreads("spotguard-wire", 2 * access.settings.connections)
-        self._route: Route | None = None
-        self._proxy: Proxy | None = None
+        self._address: WireAddress | None = None
 
     async def ready(self, subject: Subject) -> None:
         """Find out where the store is. Raises port errors."""
         route = await self._access.route(subject)
-        if route is not self._route:
-            self._route, self._proxy = route, proxy_for(route.endpoint)
+        if self._address is None or route is not self._address.route:
+            self._address = WireAddress(route, self._access.settings.bucket, proxy_for(route.endpoint))
 
     @property
     def custom_endpoint(self) -> bool:
-        return self._route is not None and self._route.path_style and ".amazonaws." not in self._route.endpoint
+        return self._address is not None and self._address.route.is_custom
 
     @property
     def host(self) -> str:
         """The `Host` header, with the port unless it is the scheme's."""
-        assert self._route is not None
-        host = urlsplit(self._route.endpoint).netloc
-        return host if self._route.path_style else f"{self._access.settings.bucket}.{host}"
+        return self._known.host
 
     @property
     def port(self) -> int | None:
         """Of the endpoint; None before the first `ready`."""
-        if self._route is None:
-            return None
-        return urlsplit(self._route.endpoint).port or (443 if self._route.secure else 80)
+        return None if self._address is None else self._address.port
 
     def path(self, key: str, query: str = "") -> str:
         """Percent-encoded as Signature Version 4 wants it."""
-        assert self._route is not None
-        bucket = f"/{self._access.settings.bucket}" if self._route.path_style else ""
-        return f"{bucket}/{quote(key, safe='/-_.~')}{'?' if query else ''}{query}"
+        return self._known.path(key, query)
+
+    @property
+    def _known(self) -> WireAddress:
+        assert self._address is not None
+        return self._address
 
     async def perform(
         self,
@@ -91,18 +88,15 @@ class StoreWire:
 
         Raises port errors for missing credentials. Cancelled: it is broken off, and has ended when this raises, so that the file may be
         closed; the store may have done it."""
-        route = self._route
-        assert route is not None
-
-        place = self._place(route)
+        address = self._known
 
         def prepare() -> WireRequest:
-            signed = self._signed(route, method, path, headers, trailer=trailer)
-            if place.proxy is None or route.secure:
+            signed = self._signed(address, method, path, headers, trailer=trailer)
+            if (to_proxy := address.to_proxy) is None:
                 return WireRequest(method, path, signed, body, sink)
-            return WireRequest(method, f"http://{self.host}{path}", {**signed, **place.proxy.headers}, body, sink)
+            return WireRequest(method, address.url(path), {**signed, **to_proxy}, body, sink)
 
-        exchange = Exchange(self._connections, place, prepare)
+        exchange = Exchange(self._connections, address.place, prepare)
         try:
             return await self._ended(exchange.run, exchange.break_off, subject, limit_seconds)
         except BotoCoreError as error:
@@ -112,21 +106,18 @@ class StoreWire:
         """The CRC64NVME of what came without trouble, of each of many small objects (see `Batch`). Cancelled: as `perform`.
 
         Raises port errors for missing credentials."""
-        route = self._route
-        assert route is not None
-        place = self._place(route)
+        address = self._known
 
         def prepare() -> Iterator[bytes]:
-            paths = [self.path(key) for key in keys]
-            signer = self._path_signer(route, paths[0])
-            to_proxy = place.proxy is not None and not route.secure
-            fixed = {**signer.headers, **(place.proxy.headers if place.proxy is not None and to_proxy else {})}
-            before = f"GET http://{self.host}" if to_proxy else "GET "
+            paths, to_proxy = [address.path(key) for key in keys], address.to_proxy
+            signer = self._path_signer(address, paths[0])
+            fixed = {**signer.headers, **(to_proxy or {})}
+            before = "GET " if to_proxy is None else f"GET {address.url('')}"
             after = " HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fixed.items()) + "Authorization: "
             for path in paths:
                 yield f"{before}{path}{after}{signer.authorization(path)}\r\n\r\n".encode()
 
-        batch = Batch(self._connections, place, prepare, slices)
+        batch = Batch(self._connections, address.place, prepare, slices)
 
         def break_off() -> bool:
             batch.break_off()
@@ -160,19 +151,13 @@ class StoreWire:
         self._threads.close()
         self._connections.close()
 
-    def _path_signer(self, route: Route, path: str) -> PathSigner:
+    def _path_signer(self, address: WireAddress, path: str) -> PathSigner:
         """For GET requests. Raises BotoCoreError where there are no credentials; in a thread, as `_signed`."""
-        url = f"{'https' if route.secure else 'http'}://{self.host}{path}"
-        return PathSigner("GET", url, {"host": self.host}, credentials=self._access.identity.frozen(), region=route.region)
+        credentials = self._access.identity.frozen()
+        return PathSigner("GET", address.url(path), {"host": address.host}, credentials=credentials, region=address.route.region)
 
-    def _signed(self, route: Route, method: str, path: str, headers: Mapping[str, str], *, trailer: bool) -> dict[str, str]:
+    def _signed(self, address: WireAddress, method: str, path: str, headers: Mapping[str, str], *, trailer: bool) -> dict[str, str]:
         """Raises BotoCoreError where there are no credentials. In a thread: they may have to be fetched."""
         credentials = self._access.identity.frozen()
-        url = f"{'https' if route.secure else 'http'}://{self.host}{path}"
         payload = UNSIGNED_WITH_TRAILER if trailer else UNSIGNED
-        return sign(method, url, headers, credentials=credentials, region=route.region, payload=payload)
-
-    def _place(self, route: Route) -> Place:
-        """Trusts what boto3 trusts: AWS_CA_BUNDLE or the like, else the bundle it comes with (a slim image has no other)."""
-        host = urlsplit(f"//{self.host}").hostname or ""
-        return Place(host, self.port or 443, (route.ca_bundle or str(where())) if route.secure else None, self._proxy)
+        return sign(method, address.url(path), headers, credentials=credentials, region=address.route.region, payload=payload)

@@ -9,8 +9,9 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from spotguard.adapters.wire_body import FileBody, FileSink
+from spotguard.adapters.wire_body import FileBody
 from spotguard.adapters.wire_connections import Connections, Place
 from spotguard.adapters.wire_sending import AnsweredEarly, Sender
 from spotguard.ports.part_transfer import FileShrank
@@ -18,6 +19,17 @@ from spotguard.ports.part_transfer import FileShrank
 _ERROR_BYTES = 64 << 10
 _NOT_SENT = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError, http.client.RemoteDisconnected)
 """How a connection fails that the peer closed while it was idle."""
+
+
+class Sink(Protocol):
+    """Takes the body of a successful answer."""
+
+    failure: Exception | None
+    """What made taking it end."""
+
+    def receive(self, read_into: Callable[[memoryview], int]) -> None:
+        """Take all that `read_into` has. Raises what it raises, OSError and ValueError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +40,7 @@ class WireRequest:
     path: str
     headers: Mapping[str, str]
     body: FileBody | None = None
-    sink: FileSink | None = None
-    """Takes the body of a successful answer."""
+    sink: Sink | None = None
 
 
 @dataclass(slots=True)

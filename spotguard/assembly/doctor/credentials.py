@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from spotguard.adapters.aws_credentials import AwsIdentity
 from spotguard.assembly.doctor.patient import Patient, told
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.ports.object_store import StoreDenied
@@ -27,12 +27,13 @@ async def examine(patient: Patient) -> Sequence[Finding]:
     method = getattr(session.get_credentials(), "method", None) or "unknown"
     if patient.config.destination.endpoint_url:
         return [Finding(NAME, Verdict.OK, f"found ({method}); whose they are was not asked, as the endpoint is not AWS's")]
-    return [await asyncio.to_thread(_ask, session, method, patient.config.destination.region)]
+    return [await asyncio.to_thread(_ask, patient.access.identity, method, patient.config.destination.region)]
 
 
-def _ask(session: Any, method: str, region: str | None) -> Finding:
+def _ask(identity: AwsIdentity, method: str, region: str | None) -> Finding:
     settings = ClientConfig(connect_timeout=_SECONDS, read_timeout=_SECONDS, retries={"total_max_attempts": 1})
-    client = session.client("sts", region_name=region or session.region_name or "us-east-1", config=settings)
+    region = region or identity.session().get_config_variable("region") or "us-east-1"
+    client = identity.client("sts", region_name=region, config=settings)
     try:
         answer = client.get_caller_identity()
     except ClientError as error:
