@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import STALL_SECONDS, S3Access
+from spotguard.adapters.small_requests import SmallFetch
 from spotguard.adapters.store_wire import StoreWire
 from spotguard.ports.bulk_fetch import Wanted
 from spotguard.ports.object_store import StoreError
@@ -26,7 +27,8 @@ class BulkFetcher:
             subject = self._access.subject("read", wanted[0].key)
             try:
                 await self._wire.ready(subject)
-                keys, slices = [one.key for one in wanted], [one.into for one in wanted]
-                return await self._wire.fetch_batch(keys, slices, subject, self._patience.seconds(size))
+                small = [(self._wire.path(one.key), SmallFetch(one.into)) for one in wanted]
+                await self._wire.batch("GET", small, {}, subject, self._patience.seconds(size))
             except StoreError:
                 return [None] * len(wanted)  # asked for alone, each says why
+            return [request.crc64nvme for _, request in small]

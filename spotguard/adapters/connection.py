@@ -15,6 +15,7 @@ from spotguard.adapters.s3_access import PATIENT_SECONDS, STALL_SECONDS, S3Acces
 from spotguard.adapters.s3_copies import S3Copies
 from spotguard.adapters.s3_settings import S3Settings
 from spotguard.ports.bulk_fetch import BulkFetch
+from spotguard.ports.bulk_send import BulkSend
 from spotguard.ports.object_store import ObjectStore, StoreDenied, StoreUnavailable
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.stored_content import StoredContent
@@ -29,6 +30,7 @@ class Connection:
     store: ObjectStore
     transfer: PartTransfer
     bulk: BulkFetch
+    bulk_send: BulkSend
     stored: StoredContent
 
 
@@ -48,7 +50,7 @@ async def connect(
     try:
         if check:
             await _check(access)
-        yield Connection(S3ObjectStore(access), transfer, transfer.bulk, S3Copies(access))
+        yield Connection(S3ObjectStore(access), transfer, transfer.bulk, transfer.bulk_send, S3Copies(access))
     finally:
         await transfer.close()
         await asyncio.to_thread(access.close)

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from spotguard.adapters.bulk_fetching import BulkFetcher
+from spotguard.adapters.bulk_sending import BulkSender, creation_headers
 from spotguard.adapters.part_fetching import PieceFetcher
 from spotguard.adapters.part_sending import BodySender, Target
 from spotguard.adapters.s3_access import STALL_SECONDS, S3Access
 from spotguard.adapters.s3_multipart import MultipartUploads, combine
 from spotguard.adapters.store_wire import StoreWire
 from spotguard.ports.bulk_fetch import BulkFetch
+from spotguard.ports.bulk_send import BulkSend
 from spotguard.ports.object_store import ObjectMissing, UploadMissing
 from spotguard.ports.part_transfer import ListedPart, Progress, SentObject, SentPart, Slice, Upload
 
@@ -23,18 +25,19 @@ class HttpPartTransfer:
     the store has it, and a piece of 16 MiB of what is fetched."""
 
     def __init__(self, access: S3Access, *, stall_seconds: float = STALL_SECONDS) -> None:
-        self._settings = access.settings
+        self._access = access
         self._subject = access.subject
         self._wire = StoreWire(access, stall_seconds)
         self._uploads = MultipartUploads(access)
         self._sender = BodySender(access, self._wire, stall_seconds)
         self._fetcher = PieceFetcher(access, self._wire, stall_seconds)
         self.bulk: BulkFetch = BulkFetcher(access, self._wire, stall_seconds=stall_seconds)
+        self.bulk_send: BulkSend = BulkSender(access, self._wire, self._sender)
 
     async def put(
         self, key: str, body: Slice, *, only_new: bool, metadata: Mapping[str, str], progress: Progress | None = None
     ) -> SentObject:
-        headers = {f"x-amz-meta-{name.lower()}": value for name, value in metadata.items()} | self._settings.creation_headers()
+        headers = creation_headers(self._access, metadata)
         if only_new:
             headers["if-none-match"] = "*"
         sent = await self._sender.send(Target(key, self._subject("write", key), headers), body)

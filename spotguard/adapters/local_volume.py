@@ -52,6 +52,15 @@ class LocalVolume:
             opening.abandon()
             raise
 
+    async def hold_all(self, sources: Sequence[str]) -> Sequence[holding.HeldFile | None]:
+        openings = [_Opening(self._absolute(source), source, self._root, port.Copying.NEVER) for source in sources]
+        try:
+            return await self._readers.run(lambda: [opening.opened() for opening in openings])
+        except asyncio.CancelledError:
+            for opening in openings:
+                opening.abandon()
+            raise
+
     async def checksum(self, held: port.HeldFile, offset: int = 0, size: int | None = None) -> int:
         def sum_of(fd: int, wanted: Callable[[], bool]) -> int:
             return holding.checksum_of(fd, wanted, offset=offset, size=size)
@@ -113,6 +122,12 @@ class _Opening:
             if self._abandoned:
                 held.close()
         return held
+
+    def opened(self) -> holding.HeldFile | None:
+        try:
+            return self.open()
+        except (FileNotFoundError, port.CannotRead):
+            return None
 
     def abandon(self) -> None:
         with self._lock:

@@ -14,15 +14,21 @@ from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
 from spotguard.adapters.s3_failures import from_wire
 from spotguard.adapters.slice_sums import sums_of
+from spotguard.adapters.small_requests import CRC_HEADER
 from spotguard.adapters.store_wire import StoreWire
 from spotguard.adapters.upload_cap import UploadCap
 from spotguard.adapters.wire_body import FileBody
 from spotguard.adapters.wire_exchange import Answer
+from spotguard.adapters.wire_signing import DECODED_LENGTH
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.object_store import ChecksumRefused, StoreError, StoreUnavailable
 from spotguard.ports.part_transfer import Slice
 
-_CRC_HEADER = "x-amz-checksum-crc64nvme"
+TRAILER_HEADERS = {
+    "content-encoding": "aws-chunked",
+    "x-amz-trailer": CRC_HEADER,
+    "x-amz-sdk-checksum-algorithm": "CRC64NVME",  # as the SDKs send beside the trailer; moto keeps no sum without
+}
 _CAPPED_SLACK = 2.0
 """A capped body may take this many times its time at the cap, beyond what the link needs."""
 
@@ -61,24 +67,25 @@ class BodySender:
             self._trailers = False
             answer, source = await self._attempt(target, body, with_trailer=False)
         self._raise_failure(answer, source, target.subject)
-        told = answer.headers.get(_CRC_HEADER)
+        told = answer.headers.get(CRC_HEADER)
         if told is not None and told != encode_crc64(source.crc64nvme):
             raise ChecksumRefused(f"{target.subject}: the store has the checksum {told}, sent was {encode_crc64(source.crc64nvme)}")
-        if told is None and with_trailer and self._trailers and not self._trailers_proven:
-            await self._prove_trailers(target, body.size)
+        if told is None and with_trailer:
+            await self.prove_trailers(target, body.size)
         return Sent(unquoted(answer.headers.get("etag"), target.subject), source.crc64nvme)
+
+    def limit_seconds(self, size: int) -> float:
+        """How long bodies of so many bytes may take."""
+        return self._patience.seconds(size) + _CAPPED_SLACK * self.cap.seconds(size)
 
     async def _attempt(self, target: Target, body: Slice, *, with_trailer: bool) -> tuple[Answer, FileBody]:
         await self._wire.ready(target.subject)
         source = FileBody(body, framed=with_trailer)
         headers = {"host": self._wire.host, "content-length": str(source.content_length), **target.headers}
         if not body.size:
-            headers[_CRC_HEADER] = encode_crc64(0)
+            headers[CRC_HEADER] = encode_crc64(0)
         elif with_trailer:
-            headers["content-encoding"] = "aws-chunked"
-            headers["x-amz-decoded-content-length"] = str(body.size)
-            headers["x-amz-trailer"] = _CRC_HEADER
-            headers["x-amz-sdk-checksum-algorithm"] = "CRC64NVME"  # as the SDKs send beside the trailer; moto keeps no sum without
+            headers |= {**TRAILER_HEADERS, DECODED_LENGTH: str(body.size)}
         else:
             headers["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
         path = self._wire.path(target.key, target.query)
@@ -89,8 +96,7 @@ class BodySender:
         self, path: str, headers: Mapping[str, str], subject: Subject, source: FileBody, size: int, *, with_trailer: bool
     ) -> Answer:
         began, capped = asyncio.get_running_loop().time(), self.cap.holds
-        patience = self._patience.seconds(size)
-        limit = patience + _CAPPED_SLACK * self.cap.seconds(size)
+        patience, limit = self._patience.seconds(size), self.limit_seconds(size)
         try:
             answer = await self._wire.perform("PUT", path, headers, subject, limit, body=source, trailer=with_trailer)
         except StoreUnavailable:
@@ -113,10 +119,17 @@ class BodySender:
             raise StoreUnavailable(f"{subject}: HTTP {answer.status} is no success", "check what stands between us and S3")
         unquoted(answer.headers.get("etag"), subject)
 
-    async def _prove_trailers(self, target: Target, size: int) -> None:
+    @property
+    def trailers(self) -> bool:
+        """Whether bodies go with one, as far as is known."""
+        return self._trailers
+
+    async def prove_trailers(self, target: Target, size: int) -> None:
         """Look once whether a store that tells no checksum understood the trailer, or kept the framing as content.
 
         Raises ChecksumRefused if it did; what is sent again then comes without."""
+        if self._trailers_proven or not self._trailers:
+            return
         stored = await self._stored_size(target)
         self._trailers_proven = True
         if stored is not None and stored > size:

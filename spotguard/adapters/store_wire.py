@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError
@@ -18,14 +19,14 @@ from spotguard.adapters.s3_errors import Subject
 from spotguard.adapters.s3_failures import from_botocore
 from spotguard.adapters.together import settled
 from spotguard.adapters.wire_address import WireAddress
-from spotguard.adapters.wire_batch import Batch
+from spotguard.adapters.wire_batch import Batch, Head, SmallRequest
 from spotguard.adapters.wire_body import FileBody, FileSink
 from spotguard.adapters.wire_connections import Connections
 from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire_heads import RequestHeads
 from spotguard.adapters.wire_proxy import proxy_for
 from spotguard.adapters.wire_signing import UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner, sign
 from spotguard.ports.object_store import StoreUnavailable
-from spotguard.ports.part_transfer import Slice
 
 T = TypeVar("T")
 
@@ -102,22 +103,27 @@ class StoreWire:
         except BotoCoreError as error:
             raise from_botocore(error, subject) from error
 
-    async def fetch_batch(self, keys: Sequence[str], slices: Sequence[Slice], subject: Subject, limit_seconds: float) -> list[int | None]:
-        """The CRC64NVME of what came without trouble, of each of many small objects (see `Batch`). Cancelled: as `perform`.
+    async def batch(
+        self,
+        method: str,
+        small: Sequence[tuple[str, SmallRequest]],
+        headers: Mapping[str, str],
+        subject: Subject,
+        limit_seconds: float,
+        *,
+        trailer: bool = False,
+    ) -> None:
+        """Do many small requests, by their paths, each as far as it goes without trouble (see `Batch`); the headers are of all of them.
 
-        Raises port errors for missing credentials."""
+        Raises port errors for missing credentials. Cancelled: as `perform`."""
         address = self._known
 
-        def prepare() -> Iterator[bytes]:
-            paths, to_proxy = [address.path(key) for key in keys], address.to_proxy
-            signer = self._path_signer(address, paths[0])
-            fixed = {**signer.headers, **(to_proxy or {})}
-            before = "GET " if to_proxy is None else f"GET {address.url('')}"
-            after = " HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fixed.items()) + "Authorization: "
-            for path in paths:
-                yield f"{before}{path}{after}{signer.authorization(path)}\r\n\r\n".encode()
+        def prepare() -> Iterator[tuple[SmallRequest, Head]]:
+            heads = self._heads(address, method, headers, trailer=trailer)
+            for path, request in small:
+                yield request, partial(heads.of, path)
 
-        batch = Batch(self._connections, address.place, prepare, slices)
+        batch = Batch(self._connections, address.place, prepare)
 
         def break_off() -> bool:
             batch.break_off()
@@ -128,8 +134,7 @@ class StoreWire:
         except BotoCoreError as error:
             raise from_botocore(error, subject) from error
         except StoreUnavailable:
-            pass  # some may have come
-        return batch.sums
+            return  # some may have been done
 
     async def _ended(self, run: Callable[[], T], break_off: Callable[[], bool], subject: Subject, limit_seconds: float) -> T:
         """What `run` comes to in a thread. Raises StoreUnavailable after `limit_seconds`. When this raises, also for a cancellation, it has
@@ -151,10 +156,19 @@ class StoreWire:
         self._threads.close()
         self._connections.close()
 
-    def _path_signer(self, address: WireAddress, path: str) -> PathSigner:
-        """For GET requests. Raises BotoCoreError where there are no credentials; in a thread, as `_signed`."""
-        credentials = self._access.identity.frozen()
-        return PathSigner("GET", address.url(path), {"host": address.host}, credentials=credentials, region=address.route.region)
+    def _heads(self, address: WireAddress, method: str, headers: Mapping[str, str], *, trailer: bool) -> RequestHeads:
+        """Raises BotoCoreError where there are no credentials; in a thread, as `_signed`."""
+        signer = PathSigner(
+            method,
+            address.url("/"),
+            {"host": address.host, **headers},
+            credentials=self._access.identity.frozen(),
+            region=address.route.region,
+            payload=UNSIGNED_WITH_TRAILER if trailer else UNSIGNED,
+        )
+        if address.to_proxy is None:
+            return RequestHeads(method, signer)
+        return RequestHeads(method, signer, to_proxy=address.url(""), beside=address.to_proxy)
 
     def _signed(self, address: WireAddress, method: str, path: str, headers: Mapping[str, str], *, trailer: bool) -> dict[str, str]:
         """Raises BotoCoreError where there are no credentials. In a thread: they may have to be fetched."""

@@ -8,54 +8,63 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
 
-from awscrt.checksums import crc64nvme
-
-from spotguard.adapters.wire_body import thread_room
+from spotguard.adapters.small_answer import Unusual
 from spotguard.adapters.wire_connections import Connections, Place
-from spotguard.ports.part_transfer import Slice
 
 LANES = 4
 """Connections of one batch, each with one request under way."""
-_HEAD_BYTES = 32 << 10
 
 
-class Unusual(Exception):
-    """An answer that is no plain success."""
+Head = Callable[[int, Mapping[str, str]], bytes]
+"""The head of a request whose body, before any framing, has so many bytes, with these headers beside."""
+
+
+class SmallRequest(Protocol):
+    """One of a batch. Both may use the thread's own buffer; no two are called at the same time."""
+
+    def request(self, head: Head) -> bytes | memoryview:
+        """All that is sent. Raises Unusual when it cannot be made; then nothing is."""
+        ...
+
+    def hear(self, link: socket.socket) -> bool:
+        """Read the answer to its end; whether the connection ends with it. Raises OSError and Unusual for anything but a success."""
+        ...
+
+
+_Waiting = deque[tuple[http.client.HTTPConnection, SmallRequest]]
 
 
 class Batch:
     """`run` belongs to a thread, `break_off` to anybody."""
 
-    def __init__(self, connections: Connections, place: Place, prepare: Callable[[], Iterable[bytes]], slices: Sequence[Slice]) -> None:
-        """`prepare` makes the requests' heads, one for each slice; called in the thread, since signing may have to fetch credentials."""
+    def __init__(self, connections: Connections, place: Place, prepare: Callable[[], Iterable[tuple[SmallRequest, Head]]]) -> None:
+        """`prepare` is called in the thread, since signing may have to fetch credentials."""
         self._connections = connections
         self._place = place
         self._prepare = prepare
-        self._slices = slices
         self._lock = threading.Lock()
         self._lanes: list[http.client.HTTPConnection] = []
         self._broken_off = False
-        self.sums: list[int | None] = [None] * len(slices)
-        """CRC64NVME of what came whole."""
 
     def run(self) -> None:
-        """Bring what comes without trouble. Raises what `prepare` raises."""
-        waiting: deque[tuple[http.client.HTTPConnection, int]] = deque()
+        """Do what can be done without trouble; each request knows what came of it. Raises what `prepare` raises."""
+        waiting: _Waiting = deque()
         try:
-            for number, head in enumerate(self._prepare()):
+            for small, head in self._prepare():
                 if (lane := self._free_lane(waiting)) is None:
                     break
-                waiting.append((lane, number))
-                self._ask(lane, head)
+                with contextlib.suppress(Unusual):
+                    self._ask(lane, small.request(head))
+                    waiting.append((lane, small))
             while waiting:
                 self._hear(*waiting.popleft())
-        except OSError:  # no connection can be had: what has not come by now is None
+        except OSError:  # no connection can be had: what was not done by now is left
             pass
         finally:
             for lane, _ in waiting:
@@ -73,11 +82,11 @@ class Batch:
                 with contextlib.suppress(OSError):  # it has ended by itself
                     socket.socket.shutdown(lane.sock, socket.SHUT_RDWR)  # of the plain socket, also under TLS: wakes whoever waits for it
 
-    def _free_lane(self, waiting: deque[tuple[http.client.HTTPConnection, int]]) -> http.client.HTTPConnection | None:
+    def _free_lane(self, waiting: _Waiting) -> http.client.HTTPConnection | None:
         """A connection on which nothing is under way; None when there is no hope for the rest. Raises OSError."""
         if len(waiting) == LANES:
-            lane, number = waiting.popleft()
-            if self._hear(lane, number):
+            lane, small = waiting.popleft()
+            if self._hear(lane, small):
                 return lane
         elif idle := [lane for lane in self._lanes if all(lane is not busy for busy, _ in waiting)]:
             return idle[0]
@@ -94,14 +103,14 @@ class Batch:
         lane.close()
         return None
 
-    def _ask(self, lane: http.client.HTTPConnection, head: bytes) -> None:
+    def _ask(self, lane: http.client.HTTPConnection, request: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):  # a connection that was closed while idle: hearing finds out
-            lane.sock.sendall(head)
+            lane.sock.sendall(request)
 
-    def _hear(self, lane: http.client.HTTPConnection, number: int) -> bool:
+    def _hear(self, lane: http.client.HTTPConnection, small: SmallRequest) -> bool:
         """Whether the connection can be used again."""
         try:
-            self.sums[number], closes = _answer(lane.sock, self._slices[number])
+            closes = small.hear(lane.sock)
         except (OSError, Unusual) as error:
             self._drop(lane)
             if isinstance(error, TimeoutError):
@@ -116,41 +125,3 @@ class Batch:
             if lane in self._lanes:
                 self._lanes.remove(lane)
         lane.close()
-
-
-def _answer(link: socket.socket, into: Slice) -> tuple[int, bool]:
-    """Write an answer's body to the slice: its CRC64NVME, and whether the connection ends with it.
-
-    Raises OSError, also of the file, and Unusual for all but a success with exactly the bytes of the slice."""
-    room = thread_room()
-    got, begun, found = 0, b"", b""
-    while not found:
-        if got >= _HEAD_BYTES:
-            raise Unusual
-        got += _some(link, room[got:])
-        begun, found, _ = bytes(room[: min(got, _HEAD_BYTES)]).partition(b"\r\n\r\n")
-    head, start, size = begun.lower(), len(begun) + 4, into.size
-    if not head.startswith(b"http/1.1 200") or _field(head, b"content-length") != str(size).encode() or b"\r\ntransfer-encoding:" in head:
-        raise Unusual
-    while got < start + size:
-        got += _some(link, room[got:])
-    if got > start + size:
-        raise Unusual
-    body = room[start:got]
-    crc = int(crc64nvme(body))
-    written = 0
-    while written < size:
-        written += os.pwrite(into.fd, body[written:], into.offset + written)
-    return crc, _field(head, b"connection") == b"close"
-
-
-def _some(link: socket.socket, view: memoryview) -> int:
-    if not (got := link.recv_into(view)):
-        raise ConnectionResetError("the store closed the connection")
-    return got
-
-
-def _field(head: bytes, name: bytes) -> bytes | None:
-    """Of a head in lower case."""
-    _, found, rest = head.partition(b"\r\n" + name + b":")
-    return rest.partition(b"\r\n")[0].strip() if found else None

@@ -12,8 +12,8 @@ from spotguard.core.checksum import encode_crc64
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 PIECE_BYTES = 1 << 20
-"""What is read, summed and sent at a time: it stays in the processor's own cache between the three. Measured: from 128 KiB to 1 MiB
-the CPU per byte is the same."""
+"""What is read, summed and sent at a time. Measured: from 128 KiB to 1 MiB the CPU of one thread per byte is the same, and with eight
+threads each call less is a handing over of the interpreter's lock less."""
 _ROOM_BYTES = PIECE_BYTES + (32 << 10)  # for the framing, or the head of an answer
 _of_thread = threading.local()
 

@@ -14,6 +14,7 @@ from botocore.credentials import ReadOnlyCredentials
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 UNSIGNED_WITH_TRAILER = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+DECODED_LENGTH = "x-amz-decoded-content-length"
 
 
 class _Auth(S3SigV4Auth):
@@ -48,25 +49,32 @@ def _signing_key(secret_key: str, *scope: str) -> bytes:
 
 
 class PathSigner:
-    """Signs requests that differ in nothing but their path, within a few minutes: botocore signs one, and of the others only what
-    follows from the path is made anew."""
+    """Signs requests that differ in nothing but their path and the size of their body, within a few minutes: botocore signs one, and of the
+    others only what follows from these is made anew."""
 
-    def __init__(self, method: str, url: str, headers: Mapping[str, str], *, credentials: ReadOnlyCredentials, region: str) -> None:
-        """`url` of the one without a query."""
+    def __init__(
+        self, method: str, url: str, headers: Mapping[str, str], *, credentials: ReadOnlyCredentials, region: str, payload: str = UNSIGNED
+    ) -> None:
+        """`url` of the one without a query. Bodies that are sent as `aws-chunked` have a DECODED_LENGTH among the headers, of any value."""
         self._request = AWSRequest(method, url, headers=dict(headers))
-        self._auth = _Auth(credentials, region, UNSIGNED)
+        self._auth = _Auth(credentials, region, payload)
         self._auth.add_auth(self._request)
         self._before, _, rest = self._auth.canonical.partition("\n")
         self._after = rest.partition("\n")[2]
-        self.headers = {name: str(value) for name, value in self._request.headers.items() if name != "Authorization"}
-        """Of all of them; `authorization` comes beside."""
+        self._length = f"\n{DECODED_LENGTH}:{headers[DECODED_LENGTH]}\n" if DECODED_LENGTH in headers else None
+        own = ("Authorization", DECODED_LENGTH)
+        self.headers = {name: str(value) for name, value in self._request.headers.items() if name not in own}
+        """Of all of them; what `own` returns comes beside."""
         authorization = str(self._request.headers["Authorization"])
         self._authorization = authorization[: authorization.rindex("=") + 1]
 
-    def authorization(self, path: str) -> str:
-        """The header's value for this path, percent-encoded."""
-        canonical = f"{self._before}\n{path}\n{self._after}"
-        return self._authorization + self._auth.signature(self._auth.string_to_sign(self._request, canonical), self._request)
+    def own(self, path: str, size: int) -> Mapping[str, str]:
+        """The headers of the request for this path, percent-encoded, with a body of so many bytes."""
+        after = self._after if self._length is None else self._after.replace(self._length, f"\n{DECODED_LENGTH}:{size}\n", 1)
+        canonical = f"{self._before}\n{path}\n{after}"
+        signature = self._auth.signature(self._auth.string_to_sign(self._request, canonical), self._request)
+        length = {} if self._length is None else {DECODED_LENGTH: str(size)}
+        return {**length, "Authorization": self._authorization + signature}
 
 
 def sign(

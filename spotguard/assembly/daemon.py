@@ -84,6 +84,7 @@ async def assembled(config: Config, *, claims: bool = True, trainer: Trainer | N
         ports = Ports(
             store=store,
             transfer=transfer,
+            bulk=connection.bulk_send,
             stored=copies,
             volume=LocalVolume(config.watch.dir, exclude=config.watch.exclude, follow_links=config.watch.follow_links),
             trainer=trainer or trainer_for(config.trainer),

@@ -87,6 +87,10 @@ class CheckpointVolume(Protocol):
         written while it was copied has a `stat` that is not the one from before."""
         ...
 
+    async def hold_all(self, sources: Sequence[str]) -> Sequence[HeldFile | None]:
+        """The same for many files, without copies; None for each that `hold` would refuse."""
+        ...
+
     async def checksum(self, held: HeldFile, offset: int = 0, size: int | None = None) -> int:
         """The CRC64NVME of `size` bytes of the open file from `offset` on, or of all that can be read."""
         ...

@@ -16,11 +16,13 @@ from spotguard.services.file_placing import FilePlacing, SentFile, UploadTools
 from spotguard.services.growing_file import Ending
 from spotguard.services.part_engine import first_of
 from spotguard.services.part_slots import Rank
+from spotguard.services.small_files import rows
 from spotguard.services.upload_tally import UploadTally
 
 __all__ = ["CheckpointUpload", "FileVanished", "SentFile", "UploadTools", "same_content"]
 
 _FILES_AT_ONCE = 8
+_OPENED_AT_ONCE = 64
 
 
 class FileVanished(Exception):
@@ -73,6 +75,10 @@ class CheckpointUpload:
     async def hold(self, files: Sequence[LocalFile], limit: int, copying: Copying = Copying.NEVER) -> None:
         """Open the files that are not sent yet, the largest first, at most `limit`. One that is gone or unreadable is left out."""
         unsent = sorted((file for file in files if not self._is_sent(file)), key=lambda file: -file.stat.size)
+        if copying is Copying.NEVER:
+            for at in range(0, min(limit, len(unsent)), _OPENED_AT_ONCE):
+                await self._hold_all(unsent[at : min(limit, at + _OPENED_AT_ONCE)])
+            return
         for file in unsent[:limit]:
             try:
                 await self._hold(file, copying)
@@ -83,13 +89,15 @@ class CheckpointUpload:
         """Send what of these files is not in the bucket yet, the largest first.
 
         Raises FileVanished, ChangedWhileSending, FileShrank, CannotRead or a StoreError; what was sent before stays known."""
-        waiting = iter(sorted((file for file in files if not self._is_sent(file)), key=lambda file: -file.stat.size))
+        waiting = rows(sorted((file for file in files if not self._is_sent(file)), key=lambda file: -file.stat.size))
 
         async def worker() -> None:
-            for file in waiting:
-                async with self._locks.setdefault(file.path, asyncio.Lock()):
+            for row in waiting:
+                if len(row) > 1:
+                    await self._send_small(row)
+                for file in row:
                     if not self._is_sent(file):
-                        await self._send_file(file)
+                        await self._send_one(file)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -168,9 +176,36 @@ class CheckpointUpload:
         self._held[file.path] = fresh
         return fresh
 
-    async def _send_file(self, file: LocalFile) -> None:
-        held = await self._hold(file)
-        self.sent[file.path] = await self._placing.place(file, held)
+    async def _hold_all(self, files: Sequence[LocalFile]) -> None:
+        """Open those that are not open. What is gone, unreadable or rewritten is left out: sending it alone meets the same and says so."""
+        wanted = [file for file in files if file.path not in self._held]
+        if not wanted:
+            return
+        await self._tools.until_telling(*(file.stat for file in wanted))
+        for file, held in zip(wanted, await self._tools.volume.hold_all([file.source for file in wanted]), strict=True):
+            if held is None:
+                continue
+            if file.path in self._held or not same_content(held.stat, file.stat):
+                held.close()
+            else:
+                self._held[file.path] = held
+
+    async def _send_small(self, row: Sequence[LocalFile]) -> None:
+        """Send what of these small files goes without trouble."""
+        await self._hold_all(row)
+        held = {file: held for file in row if (held := self._held.get(file.path)) and same_content(held.stat, file.stat)}
+        for file, sent in (await self._placing.place_small(held)).items():
+            self._note(file, held[file], sent)
+
+    async def _send_one(self, file: LocalFile) -> None:
+        async with self._locks.setdefault(file.path, asyncio.Lock()):
+            if not self._is_sent(file):
+                held = await self._hold(file)
+                self._note(file, held, await self._placing.place(file, held))
+
+    def _note(self, file: LocalFile, held: HeldFile, sent: SentFile) -> None:
+        """It is in the bucket."""
+        self.sent[file.path] = sent
         if held.private:
             self._from_copies.add((file.path, file.stat))
         self.tally.placed(file)

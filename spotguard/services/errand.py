@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from spotguard.ports.checkpoint_volume import HeldFile
-from spotguard.ports.part_transfer import Progress
+from spotguard.ports.part_transfer import Progress, Slice
 from spotguard.services.content_sums import ContentSums
 from spotguard.services.part_slots import Rank
 from spotguard.services.reuse import Duplicate
@@ -38,6 +38,11 @@ class Errand:
     """Told of bytes that need not go: copied, or left in the bucket by an earlier life."""
     judged: Callable[[int, bool], None] | None = None
     """Told of bytes that were sent before the file was whole, and whether it has them."""
+
+    @property
+    def body(self) -> Slice:
+        """All of it."""
+        return Slice(self.held.fd, 0, self.size)
 
 
 class Placed(NamedTuple):

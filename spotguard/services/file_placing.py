@@ -24,6 +24,7 @@ from spotguard.services.growing_file import Ending, GrowingFile
 from spotguard.services.part_engine import PartEngine
 from spotguard.services.part_slots import Rank
 from spotguard.services.reuse import Duplicate, differs_at_first, find_duplicate
+from spotguard.services.small_files import SmallFiles
 from spotguard.services.upload_tally import UploadTally
 
 REUSE_SECONDS = 3 * 24 * 3600.0
@@ -44,14 +45,16 @@ class UploadTools:
     volume: CheckpointVolume
     keys: RunKeys
     clock: Clock
+    small: SmallFiles
     is_condemned: Callable[[str], bool] = lambda key: False
     """Whether the janitor may be deleting this key right now: neither reused nor written."""
     earlier: Callable[[str], Awaitable[Sequence[Manifest]]] = nothing_known
     """Committed checkpoints that may have files in common with the one of this name, the likeliest first."""
 
-    async def until_telling(self, stat: FileStat) -> None:
-        """Return when a file of this stat may be read: what is written to it from now on shows in its stat."""
-        await asyncio.sleep(seconds_until_telling(stat, wall_ns=int(self.clock.wall().timestamp() * 1e9)))
+    async def until_telling(self, *stats: FileStat) -> None:
+        """Return when files of these stats may be read: what is written to them from now on shows in their stats."""
+        wall_ns = int(self.clock.wall().timestamp() * 1e9)
+        await asyncio.sleep(max(seconds_until_telling(stat, wall_ns=wall_ns) for stat in stats))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,24 @@ class FilePlacing:
         if ending.is_in_vain:
             self._tally.given_up(file.path)
         return ending
+
+    async def place_small(self, row: Mapping[LocalFile, HeldFile]) -> Mapping[LocalFile, SentFile]:
+        """Send these small files together. Those that are not in the answer want `place`: one of them was there already, or failed."""
+        errands: dict[LocalFile, Errand] = {}
+        metadata = self._tools.keys.metadata(self._name)
+        for file, held in row.items():
+            key = self._key(file.path, 1)
+            if not self._tools.is_condemned(key) and key not in await self._remote_objects(file.path):
+                self._tried.add(key)
+                errands[file] = Errand(held, file.stat.size, key, metadata, self._rank)
+        if not errands:
+            return {}
+        placed: dict[LocalFile, SentFile] = {}
+        for (file, errand), sent in zip(errands.items(), await self._tools.small.send(list(errands.values())), strict=True):
+            if sent is not None:
+                self._tally.went(file, sent.size)
+                placed[file] = SentFile(errand.held.stat, sent.key, sent.etag, sent.crc64nvme)
+        return placed
 
     async def _transfer(self, file: LocalFile, held: HeldFile, key: str, duplicate: Duplicate | None, sums: ContentSums) -> Placed:
         self._tried.add(key)

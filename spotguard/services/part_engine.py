@@ -78,7 +78,7 @@ class PartEngine:
             with self._throughput.sending(errand.size):
                 sent = await self._transfer.put(
                     errand.key,
-                    Slice(errand.held.fd, 0, errand.size),
+                    errand.body,
                     only_new=errand.only_new,
                     metadata=errand.metadata,
                     progress=self._counted(progress),
@@ -164,7 +164,7 @@ class PartEngine:
 
     async def send_ahead(self, begun: BegunUpload, part: Part, held: HeldFile, rank: Rank, turn: asyncio.Event, progress: Progress) -> None:
         """Send a part of a file that is still being written; `turn` is set when it leaves. Raises StoreError, FileShrank, OSError."""
-        async with self._slots.slot(part.size, rank):
+        async with self._slots.slot(part.size, rank, yields=True):
             turn.set()
             with self._throughput.sending(part.size):
                 body = Slice(held.fd, part.offset, part.size)

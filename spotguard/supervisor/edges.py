@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spotguard.ports.announcements import Announcements, SignalJournal
+from spotguard.ports.bulk_send import BulkSend
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
 from spotguard.ports.metadata_service import MetadataService
@@ -21,6 +22,7 @@ class Ports:
 
     store: ObjectStore
     transfer: PartTransfer
+    bulk: BulkSend
     stored: StoredContent
     volume: CheckpointVolume
     trainer: Trainer

@@ -35,6 +35,7 @@ from spotguard.services.published import Published
 from spotguard.services.rehearsal import Rehearsal
 from spotguard.services.replicator import Replicator, ReplicatorSettings
 from spotguard.services.scan_schedule import ScanSchedule
+from spotguard.services.small_files import SmallFiles
 from spotguard.services.store_health import StoreHealth
 from spotguard.services.throughput import Throughput
 from spotguard.services.trainer_signal import TrainerSignal
@@ -129,11 +130,11 @@ class Guard:
             on_given_up=self.committed.drop,
         )
 
-    def _build_engine(self) -> PartEngine:
+    def _build_engine(self, slots: PartSlots) -> PartEngine:
         ports, settings = self.ports, self.settings
         return PartEngine(
             ports.transfer,
-            PartSlots(settings.concurrency),
+            slots,
             self.throughput,
             part_bytes=settings.part_bytes,
             copies=PartCopies(ports.stored, settings.keys),
@@ -149,7 +150,9 @@ class Guard:
     def _build_dispatcher(self) -> Dispatcher:
         ports, settings = self.ports, self.settings
         condemned, relatives = self.janitor.is_condemned, self.committed.relatives
-        tools = UploadTools(ports.store, self._build_engine(), ports.volume, settings.keys, ports.clock, condemned, relatives)
+        slots = PartSlots(settings.concurrency)
+        engine, small = self._build_engine(slots), SmallFiles(ports.bulk, slots, self.throughput)
+        tools = UploadTools(ports.store, engine, ports.volume, settings.keys, ports.clock, small, condemned, relatives)
         carried = CarrierSettings(settings.host, settings.watch_dir, settings.held_files)
         carrier = Carrier(tools, self.committed, ports.clock, carried, on_commit=self._tell_commit, durations=self.durations)
         loose = LooseFiles(tools, loose_seconds=settings.loose_seconds)

@@ -18,6 +18,8 @@ from spotguard.adapters.connection import Connection, connect
 from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
 from spotguard.adapters.retrying_copies import RetryingCopies
 from spotguard.core.backoff import RetryPolicy
+from spotguard.ports.bulk_fetch import Wanted
+from spotguard.ports.bulk_send import Offered
 from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, StoreError, StoreUnavailable
 from spotguard.ports.part_transfer import SentPart, Slice, Upload
 from tests.contract.object_store.conftest import make_bucket, moto_endpoint  # noqa: F401 - a fixture
@@ -39,6 +41,7 @@ class Way:
         self.proxy = proxy
         self.sound = beside
         self._behind = behind
+        self.bulk, self.bulk_send = behind.bulk, behind.bulk_send
         self.insist(5)
         self.content = os.urandom(700_000)
         source.write_bytes(self.content)
@@ -306,3 +309,31 @@ async def test_busy_in_bursts_slows_many_parts_down_and_spoils_none(way: Way) ->
         await way.transfer.complete(upload, parts, only_new=True)
     assert (way.proxy.fired[Fault.BUSY], way.proxy.fired[Fault.RESET_AFTER]) == (7, 1)
     assert await way.stored("k") == way.content * 4
+
+
+@pytest.mark.parametrize("fault", Fault, ids=named)
+async def test_in_a_row_of_small_objects_only_what_is_there_is_told_and_the_rest_is_sent_alone(way: Way, fault: Fault) -> None:
+    row = [Offered(f"row/{number}", Slice(way.fd, 9000 * number, 9000)) for number in range(12)]
+    way.proxy.plan("PutObject", fault)
+    async with asyncio.timeout(BOUND_SECONDS):
+        answers = await way.bulk_send.send_all(row, metadata=RUN)
+        assert way.proxy.fired[fault] == 1, "the fault never fired"
+        assert None in answers or fault is Fault.TRICKLE
+        for one, answer in zip(row, answers, strict=True):
+            sent = answer or await way.transfer.put(one.key, one.body, only_new=True, metadata=RUN)
+            assert await way.stored(one.key) == os.pread(way.fd, 9000, one.body.offset)
+            assert (sent.etag, sent.size) == ((await way.sound.store.head(one.key)).etag, 9000)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.STALL_IN_BODY], ids=named)
+async def test_of_a_row_that_is_fetched_nothing_wrong_counts_as_right(way: Way, fault: Fault) -> None:
+    row = [Offered(f"row/{number}", Slice(way.fd, 9000 * number, 9000)) for number in range(12)]
+    await asyncio.gather(*(way.sound.transfer.put(one.key, one.body, only_new=True, metadata=RUN) for one in row))
+    way.proxy.plan("GetObject", fault)
+    async with asyncio.timeout(BOUND_SECONDS):
+        sums = await way.bulk.fetch_all([Wanted(one.key, one.body._replace(fd=way.target)) for one in row])
+    assert way.proxy.fired[fault] == 1, "the fault never fired"
+    assert None in sums or fault is Fault.TRICKLE
+    for one, crc in zip(row, sums, strict=True):
+        if crc is not None:
+            assert crc == crc64nvme(os.pread(way.fd, 9000, one.body.offset)) == crc64nvme(os.pread(way.target, 9000, one.body.offset))

@@ -25,6 +25,7 @@ from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.life import Life
 from spotguard.supervisor.report import Report
 from spotguard.supervisor.settings import GuardSettings
+from tests.support.bulk_over import BulkOver
 from tests.support.memory_copies import MemoryCopies
 from tests.support.memory_store import Link, MemoryBucket, MemoryStore, MemoryTransfer
 from tests.support.memory_trainer import MemoryAnnouncements, MemoryJournal, MemoryServiceManager, MemoryTrainer, MemoryWriterWatch
@@ -64,6 +65,7 @@ class Machine:
         self.ports = Ports(
             store=self.store,
             transfer=self.transfer,
+            bulk=BulkOver(self.transfer),
             stored=stored or MemoryCopies(bucket),
             volume=self.disk,
             trainer=self.trainer,

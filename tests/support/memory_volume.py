@@ -218,6 +218,15 @@ class MemoryVolume:
         self.held.append(held)
         return held
 
+    async def hold_all(self, sources: Sequence[str]) -> Sequence[MemoryHeldFile | None]:
+        held: list[MemoryHeldFile | None] = []
+        for source in sources:
+            try:
+                held.append(await self.hold(source))
+            except (FileNotFoundError, CannotRead):
+                held.append(None)
+        return held
+
     async def checksum(self, held: Any, offset: int = 0, size: int | None = None) -> int:
         await asyncio.sleep(self.latency_seconds)
         content = os.pread(held.fd, os.fstat(held.fd).st_size if size is None else size, offset)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spotguard.adapters.connection import S3Settings
 from spotguard.ports.bulk_fetch import BulkFetch
+from spotguard.ports.bulk_send import BulkSend
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.stored_content import StoredContent
@@ -80,6 +81,7 @@ class Bench:
     transfer: PartTransfer
     stored: StoredContent
     bulk: BulkFetch
+    bulk_send: BulkSend
     quirks: Quirks
     settings: S3Settings | None
     """How to get there by another connection; None for the fake."""

@@ -10,8 +10,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from spotguard.adapters.connection import S3Settings, connect
-from tests.contract.object_store.benches import CEPH, LOCALSTACK, MEMORY, MOTO, Bench
+from spotguard.adapters.connection import Connection, S3Settings, connect
+from tests.contract.object_store.benches import CEPH, LOCALSTACK, MEMORY, MOTO, Bench, Quirks
+from tests.support.bulk_over import BulkOver
 from tests.support.memory_copies import MemoryCopies
 from tests.support.memory_store import MemoryBucket, MemoryBulk, MemoryStore, MemoryTransfer
 from tests.support.servers import Endpoint, ceph, localstack, moto
@@ -72,12 +73,16 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+def _bench(connection: Connection, quirks: Quirks, settings: S3Settings) -> Bench:
+    return Bench(connection.store, connection.transfer, connection.stored, connection.bulk, connection.bulk_send, quirks, settings)
+
+
 @pytest.fixture(params=_REAL)
 async def server(request: pytest.FixtureRequest, aws_environment: None) -> AsyncIterator[Bench]:
     """A bucket of a real server."""
     settings = make_bucket(request.getfixturevalue(f"{request.param}_endpoint"))
     async with connect(settings) as connection:
-        yield Bench(connection.store, connection.transfer, connection.stored, connection.bulk, _SERVERS[request.param], settings)
+        yield _bench(connection, _SERVERS[request.param], settings)
 
 
 @pytest.fixture(params=["memory", *_REAL])
@@ -85,8 +90,9 @@ async def bench(request: pytest.FixtureRequest, aws_environment: None) -> AsyncI
     """A bucket of the fake or of a real server."""
     if request.param == "memory":
         bucket = MemoryBucket()
-        yield Bench(MemoryStore(bucket), MemoryTransfer(bucket), MemoryCopies(bucket), MemoryBulk(bucket), MEMORY, None)
+        transfer = MemoryTransfer(bucket)
+        yield Bench(MemoryStore(bucket), transfer, MemoryCopies(bucket), MemoryBulk(bucket), BulkOver(transfer), MEMORY, None)
         return
     settings = make_bucket(request.getfixturevalue(f"{request.param}_endpoint"))
     async with connect(settings) as connection:
-        yield Bench(connection.store, connection.transfer, connection.stored, connection.bulk, _SERVERS[request.param], settings)
+        yield _bench(connection, _SERVERS[request.param], settings)

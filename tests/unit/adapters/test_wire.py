@@ -19,7 +19,7 @@ from botocore.credentials import ReadOnlyCredentials
 from spotguard.adapters.wire_body import PIECE_BYTES, FileBody, FileSink
 from spotguard.adapters.wire_connections import Connections, Place
 from spotguard.adapters.wire_exchange import Exchange, WireRequest
-from spotguard.adapters.wire_signing import PathSigner, sign
+from spotguard.adapters.wire_signing import DECODED_LENGTH, PathSigner, sign
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n"
@@ -277,15 +277,21 @@ def test_signatures_are_those_of_botocore(payload: str) -> None:
     assert signed["X-Amz-Security-Token"] == "token"
 
 
-def test_of_requests_that_differ_in_their_path_each_has_botocores_signature() -> None:
-    credentials, host = ReadOnlyCredentials("key", "secret", "token"), {"host": "b.s3.amazonaws.com"}
-    signer = PathSigner("GET", "https://b.s3.amazonaws.com/first", host, credentials=credentials, region="eu-west-1")
-    for path in ("/first", "/k%20%40", "/deep/er", "/first"):
-        request = AWSRequest("GET", f"https://b.s3.amazonaws.com{path}", headers=signer.headers)
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_of_requests_that_differ_in_path_and_size_each_has_botocores_signature(method: str) -> None:
+    credentials, headers = ReadOnlyCredentials("key", "secret", "token"), {"host": "b.s3.amazonaws.com"}
+    if method == "PUT":
+        headers |= {"x-amz-meta-a": "b c", "content-encoding": "aws-chunked", DECODED_LENGTH: "0", "x-amz-trailer": "x"}
+    signer = PathSigner(method, "https://b.s3.amazonaws.com/first", headers, credentials=credentials, region="eu-west-1")
+    for size, path in enumerate(("/first", "/k%20%40", "/deep/er", "/first")):
+        own = signer.own(path, 1000 * size)
+        sent = {**signer.headers, **{name: value for name, value in own.items() if name != "Authorization"}}
+        request = AWSRequest(method, f"https://b.s3.amazonaws.com{path}", headers=sent)
         request.context["timestamp"] = signer.headers["X-Amz-Date"]
         theirs = S3SigV4Auth(credentials, "s3", "eu-west-1")
         theirs._inject_signature_to_request(
             request, theirs.signature(theirs.string_to_sign(request, theirs.canonical_request(request)), request)
         )
-        assert signer.authorization(path) == request.headers["Authorization"]
+        assert own["Authorization"] == request.headers["Authorization"]
+        assert own.get(DECODED_LENGTH) == (str(1000 * size) if method == "PUT" else None)
     assert signer.headers["X-Amz-Security-Token"] == "token"

@@ -9,10 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from awscrt.checksums import crc64nvme
 
+from spotguard.adapters.small_requests import SmallFetch
 from spotguard.adapters.wire_batch import LANES, Batch
 from spotguard.adapters.wire_connections import Connections, Place
 from spotguard.ports.part_transfer import Slice
@@ -68,15 +70,26 @@ class Server:
                     return
 
 
+class Made(NamedTuple):
+    batch: Batch
+    fetches: list[SmallFetch]
+
+    @property
+    def sums(self) -> list[int | None]:
+        return [fetch.crc64nvme for fetch in self.fetches]
+
+
 @contextmanager
 def batch(
     fd: int, oddly: dict[int, Oddity], *, stall_seconds: float = 5.0, others: dict[int, int] | None = None
-) -> Iterator[tuple[Batch, Server, Connections]]:
+) -> Iterator[tuple[Made, Server, Connections]]:
     """`others`: descriptors of some instead of `fd`."""
     server, connections = Server(oddly), Connections(stall_seconds)
     slices = [Slice((others or {}).get(number, fd), number * SIZE, SIZE) for number in range(COUNT)]
+    fetches = [SmallFetch(into) for into in slices]
     heads = [f"GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n".encode() for number in range(COUNT)]
-    yield Batch(connections, server.place, lambda: heads, slices), server, connections
+    asked = [(fetch, lambda size, beside, head=head: head) for fetch, head in zip(fetches, heads, strict=True)]
+    yield Made(Batch(connections, server.place, lambda: asked), fetches), server, connections
     connections.close()
     server.close()
 
@@ -147,7 +160,7 @@ def silent(link: socket.socket, body: bytes) -> bool:
 
 def test_all_come_over_few_connections_which_are_kept(file: int) -> None:
     with batch(file, {}) as (made, server, connections):
-        made.run()
+        made.batch.run()
         assert_only_these_lack(made, file, set())
         assert sorted(server.heard) == list(range(COUNT))
         taken = [connections.take(server.place) for _ in range(LANES + 1)]
@@ -159,7 +172,7 @@ def test_all_come_over_few_connections_which_are_kept(file: int) -> None:
 @pytest.mark.parametrize("oddity", [refused, cut_off, shorter, longer, more_than_it_says, chunked, babbling])
 def test_an_answer_that_is_no_plain_success_costs_only_its_own_object(file: int, oddity: Oddity) -> None:
     with batch(file, {0: oddity, 7: oddity, COUNT - 1: oddity}) as (made, server, _):
-        made.run()
+        made.batch.run()
     assert_only_these_lack(made, file, {0, 7, COUNT - 1})
     assert {0, 7, COUNT - 1} <= set(server.heard)
 
@@ -167,24 +180,24 @@ def test_an_answer_that_is_no_plain_success_costs_only_its_own_object(file: int,
 @pytest.mark.parametrize("oddity", [closing, in_drops])
 def test_an_answer_may_come_in_drops_and_end_its_connection(file: int, oddity: Oddity) -> None:
     with batch(file, dict.fromkeys(range(COUNT), oddity)) as (made, _, _connections):
-        made.run()
+        made.batch.run()
     assert_only_these_lack(made, file, set())
 
 
 def test_a_store_that_falls_silent_is_not_waited_for_again_and_again(file: int) -> None:
     with batch(file, dict.fromkeys(range(10, COUNT), silent), stall_seconds=0.2) as (made, server, _):
-        made.run()
+        made.batch.run()
     assert_only_these_lack(made, file, set(range(10, COUNT)))
     assert 10 in server.heard
 
 
 def test_breaking_off_ends_it_and_what_came_is_known(file: int) -> None:
     with batch(file, dict.fromkeys(range(10, COUNT), silent), stall_seconds=30.0) as (made, server, _):
-        thread = threading.Thread(target=made.run)
+        thread = threading.Thread(target=made.batch.run)
         thread.start()
         while 10 not in server.heard:
             thread.join(0.01)
-        made.break_off()
+        made.batch.break_off()
         thread.join(5)
         assert not thread.is_alive()
     assert_only_these_lack(made, file, set(range(10, COUNT)))
@@ -193,7 +206,7 @@ def test_breaking_off_ends_it_and_what_came_is_known(file: int) -> None:
 def test_a_file_that_takes_nothing_costs_only_its_own_object(file: int) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     with batch(file, {}, others={3: full}) as (made, _, _connections):
-        made.run()
+        made.batch.run()
     os.close(full)
     assert_only_these_lack(made, file, {3})
 
@@ -201,5 +214,5 @@ def test_a_file_that_takes_nothing_costs_only_its_own_object(file: int) -> None:
 def test_without_a_store_nothing_comes_and_nothing_is_raised(file: int) -> None:
     with batch(file, {}) as (made, server, _):
         server.close()
-        made.run()
+        made.batch.run()
     assert made.sums == [None] * COUNT
