@@ -11,8 +11,8 @@ from spotguard.core.temporary import looks_temporary
 
 LEAST_PARTS = 2
 """Of a smaller file most would be left when it is closed."""
-_BEARABLE_LOSS = 8
-"""Up to an eighth sent in vain is worth it: a header that is patched at the end costs one part."""
+_BEARABLE_LOSS = 4
+"""Up to a quarter sent in vain is worth it: a header that is patched at the end costs one part."""
 
 
 def is_due(number: int, filled: int, step: int) -> bool:

@@ -41,6 +41,8 @@ class _Watched:
     stat: FileStat
     changed_at: float
     """Monotonic; when it was last seen to change."""
+    grows: bool = False
+    """Whether it was seen to change."""
 
 
 class Streams:
@@ -91,8 +93,10 @@ class Streams:
             self._watching = self._spawn(self._watch())
 
     def is_open(self, record: Record, file: LocalFile) -> bool:
-        """Whether it is being sent ahead, and its writer has not closed it yet as far as is known."""
-        return file.path in record.ahead and file.source not in self._closed
+        """Whether it was seen to grow, and its writer has not closed it yet as far as is known."""
+        watched = self._watched.get(file.source)
+        grows = file.path in record.ahead or (watched is not None and watched.grows)
+        return grows and file.source not in self._closed
 
     def _candidates(self, record: Record, closed: Collection[str], now: float) -> Iterator[_Watched]:
         wall = self._clock.wall().timestamp()
@@ -131,7 +135,7 @@ class Streams:
         if stat is None or not _same_file(stat, watched.stat) or now - watched.changed_at > _WATCHED_SECONDS:
             del self._watched[source]
         elif (stat.size, stat.mtime_ns) != (watched.stat.size, watched.stat.mtime_ns):
-            watched.stat, watched.changed_at = stat, now
+            watched.stat, watched.changed_at, watched.grows = stat, now, True
             if stat.size >= self._least_bytes:
                 del self._watched[source]
                 self._sent[source] = watched.record

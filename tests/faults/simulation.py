@@ -56,6 +56,9 @@ class Story:
     resaves = 0.15
     """How often a step is saved again, with other content under the same name."""
 
+    manners: Mapping[str, int] = {"append": 8, "header last": 3, "change": 3, "begin anew": 1, "rename": 1}
+    """How large files are written, and how often."""
+
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
@@ -65,7 +68,7 @@ class Story:
         self.trainer = MemoryTrainer()
         self.journal = MemoryJournal()
         self.link = Link(self.rng.choice([200_000, 1_000_000, 20_000_000]))
-        self.part_bytes = self.rng.choice([1 << 20, 1 << 20, 5 << 20])
+        self.part_bytes = self.rng.choice([1 << 17, 1 << 17, 1 << 20, 5 << 20])
         self.whole_copy_bytes = self.rng.choice([0, 128 << 20])
         self.retention = RetentionRule(self.rng.choice([None, None, 1, 2]), None, None)
         self.settings: dict[str, Any] = {}
@@ -120,14 +123,39 @@ class Story:
         files = {"frozen.safetensors": self.frozen, **files}
         self.written.setdefault(name, []).append(files)
         for path, content in files.items():
-            half = content[: len(content) // 2]
-            self.disk.write(f"{name}/{path}", half)
-            await asyncio.sleep(self.rng.uniform(0, 0.4))
-            self.disk.write(f"{name}/{path}", content)
+            if len(content) > 1_000_000 and self.rng.random() < 0.8:
+                await self._write_slowly(f"{name}/{path}", content)
+            else:
+                self.disk.write(f"{name}/{path}", content[: len(content) // 2])
+                await asyncio.sleep(self.rng.uniform(0, 0.4))
+                self.disk.write(f"{name}/{path}", content)
             if self.rng.random() < 0.5 and self.machine is not None:
                 self.machine.guard.schedule.hint(f"{name}/{path}", True)
             await asyncio.sleep(self.rng.uniform(0, 0.4))
         self.finished.append(step)
+
+    async def _write_slowly(self, path: str, content: bytes) -> None:
+        """As large files are written: from the start to the end, mostly; some writers come back to what they wrote before."""
+        manner = self.rng.choices(list(self.manners), list(self.manners.values()))[0]
+        seconds = self.rng.uniform(2, 15)
+        if manner in ("begin anew", "rename"):
+            await self._grow(path, self.rng.randbytes(1000) * (len(content) // 1000), until=self.rng.uniform(0.5, 1), seconds=seconds)
+        if manner == "header last":
+            await self._grow(path, bytes(100) + content[100:], seconds=seconds)
+        elif manner == "change":
+            at = self.rng.randrange(len(content) - 1)
+            await self._grow(path, content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], seconds=seconds)
+        elif manner != "rename":
+            await self._grow(path, content, seconds=seconds)
+        self.disk.write(path, content, replace=manner == "rename")
+
+    async def _grow(self, path: str, content: bytes, *, seconds: float, until: float = 1.0) -> None:
+        steps = 20
+        for step in range(1, int(steps * until) + 1):
+            self.disk.write(path, content[: len(content) * step // steps])
+            if step == 1 and self.machine is not None:
+                self.machine.guard.schedule.hint(path)
+            await asyncio.sleep(seconds / steps)
 
     machine: Machine | None = None
 

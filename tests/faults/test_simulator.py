@@ -35,7 +35,8 @@ def test_no_story_breaks_a_promise(batch: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_the_stories_contain_what_they_are_about() -> None:
-    """Kills, safe verdicts, more than one save, copies and resumed uploads happen in the first seeds, else that test tests nothing."""
+    """Kills, safe verdicts, more than one save, copies, resumed uploads and files that are sent while they are written, in vain and not,
+    happen in the first seeds, else that test tests nothing."""
     with capture_logs() as logs:
         stories = [play(seed) for seed in range(15)]
     assert sum(told.kills for told in stories) > 5
@@ -43,9 +44,11 @@ def test_the_stories_contain_what_they_are_about() -> None:
     assert sum(len(told.finished) > 3 for told in stories) > 7
     assert sum(told.copied > 0 for told in stories) > 7
     events = Counter(line["event"] for line in logs)
-    assert events["upload.resumed"] > 1
+    assert events["upload.resumed"] > 0
     assert events["copy.failed"] > 0
     assert events["retention.applied"] > 0
+    assert sum(line.get("streamed_bytes", 0) > 0 for line in logs) > 2
+    assert events["stream.off"] > 1
 
 
 @pytest.mark.timeout(300)

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 import pytest
 
 from spotguard.core.checkpoint import LocalFile
+from spotguard.core.part_cut import Part
 from spotguard.core.reuse import KnownFiles
 from spotguard.core.verdict import Evidence
 from spotguard.ports.checkpoint_volume import HeldFile
 from spotguard.ports.part_transfer import ListedPart, SentPart, Slice
 from spotguard.services import carrier, drain, file_placing
+from spotguard.services.begun_upload import BegunUpload
 from spotguard.services.checkpoint_upload import CheckpointUpload, SentFile
 from spotguard.services.content_sums import ContentSums
 from spotguard.services.dispatcher import Dispatcher
 from spotguard.services.errand import Errand
 from spotguard.services.file_placing import FilePlacing
+from spotguard.services.part_engine import PartEngine
 from spotguard.services.reuse import Duplicate
 from tests.faults.simulation import Story, Told
 from tests.faults.test_simulator import play
@@ -71,6 +74,17 @@ def test_trusting_the_parts_of_an_earlier_life_without_their_checksums_is_caught
     monkeypatch.setattr(MemoryCopies, "confirm", trusting)
     monkeypatch.setattr(Story, "resaves", 0.7)
     assert any(caught(play(seed)) for seed in range(30, 130))  # rare: one in a hundred
+
+
+def test_trusting_what_was_sent_while_the_file_was_written_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def trusting(self: PartEngine, errand: Errand, begun: BegunUpload, part: Part) -> bool:
+        sent = await begun.landed(part.number)
+        begun.settle(part.number, proven=True)
+        return sent is not None
+
+    monkeypatch.setattr(PartEngine, "_has", trusting)
+    monkeypatch.setattr(Story, "manners", {"change": 1})
+    assert any(caught(play(seed)) for seed in range(100))
 
 
 def test_saying_safe_without_a_scan_after_the_trainer_has_gone_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
