@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from spotguard.cli import output
-from spotguard.cli.progress import TerminalProgress, progress_sink
+from spotguard.cli.progress import progress_sink
+from spotguard.cli.progress_bar import TerminalProgress
 from spotguard.ports.progress import SilentProgress
 
 
