@@ -17,7 +17,7 @@ from typing import Protocol
 from spotguard.adapters.small_answer import Unusual
 from spotguard.adapters.wire_connections import Connections, Place
 
-LANES = 4
+LANES = 8
 """Connections of one batch, each with one request under way."""
 
 
