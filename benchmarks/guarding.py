@@ -62,7 +62,7 @@ class Daemon:
 
 @contextmanager
 def guarding(endpoint: Endpoint, watched: Path, *settings: str, warm: bool = True) -> Iterator[Daemon]:
-    """A daemon that has started and, if `warm`, committed its first (tiny) checkpoint, so that its connections are open."""
+    """A daemon that has started and, if `warm`, committed its first, small checkpoint: connections are open and all modules loaded."""
     watched.mkdir(parents=True, exist_ok=True)
     where = ["--dir", str(watched), "--url", f"s3://{BUCKET}/{RUN}"]
     values = [f"destination.endpoint_url={endpoint.url}", "http.listen=null", "log.format=json", "imds.mode=off", *settings]
@@ -76,7 +76,7 @@ def guarding(endpoint: Endpoint, watched: Path, *settings: str, warm: bool = Tru
         _await_line(process, said, "daemon.started")
         if warm:
             staged = watched.parent / f"{watched.name}.warm"
-            datasets.tiny(staged, 1)
+            datasets.large(staged, 1, 40 << 20)
             daemon.commits("checkpoint-1", lambda: _rename(staged, watched / "checkpoint-1"))
         yield daemon
     finally:

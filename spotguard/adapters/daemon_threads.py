@@ -14,17 +14,21 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _AGAIN_SECONDS = 0.5
+_IDLE_SECONDS = 30.0
 _Job = tuple["Future[Any]", Callable[[], Any]]
 
 
 class DaemonThreads:
-    """At most `limit` threads, started when they are needed."""
+    """At most `limit` threads, started when they are needed; one that was idle for `idle_seconds` ends, and with it what it holds."""
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, limit: int, *, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._name, self._limit = name, limit
+        self._idle_seconds = idle_seconds
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._idle = threading.Semaphore(0)
+        self._lock = threading.Lock()
+        self._spare = 0
+        """Threads that are not at work, less the jobs that none has taken yet."""
 
     async def run(self, call: Callable[[], T]) -> T:
         """The call's result. Cancelled: a call that has not begun never will; one that has goes on unheard."""
@@ -33,8 +37,11 @@ class DaemonThreads:
     def start(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """The same as a future of the running loop; cancelling it is cancelling the call."""
         promised: Future[T] = Future()
+        with self._lock:
+            self._spare -= 1
+            lacking = self._spare < 0
         self._jobs.put((promised, call))
-        if not self._idle.acquire(blocking=False):
+        if lacking:
             self._grow()
         return asyncio.wrap_future(promised)
 
@@ -42,13 +49,15 @@ class DaemonThreads:
         if len(self._threads) >= self._limit:
             return
         thread = threading.Thread(target=self._work, name=f"{self._name}-{len(self._threads)}", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # a limit of this container or user: the call, whose file may be closed if we raised, waits for another thread
-            if not self._threads:
-                asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._grow)
-            return
-        self._threads.append(thread)
+        with self._lock:
+            try:
+                thread.start()
+            except RuntimeError:  # a limit of this container or user: the call, whose file may be closed if we raised, waits for a thread
+                if not self._threads:
+                    asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._grow)
+                return
+            self._threads.append(thread)
+            self._spare += 1
 
     def close(self) -> list[threading.Thread]:
         """Let every thread end after its present call; returns those still alive, which die with the process."""
@@ -57,7 +66,7 @@ class DaemonThreads:
         return [thread for thread in self._threads if thread.is_alive()]
 
     def _work(self) -> None:
-        while job := self._jobs.get():
+        while job := self._next():
             promised, call = job
             if promised.set_running_or_notify_cancel():
                 try:
@@ -65,4 +74,17 @@ class DaemonThreads:
                 except BaseException as error:  # noqa: BLE001 - it is the caller's, who gets it from the future
                     promised.set_exception(error)
             del promised, call, job
-            self._idle.release()
+            with self._lock:
+                self._spare += 1
+
+    def _next(self) -> _Job | None:
+        """None when this thread is to end."""
+        while True:
+            try:
+                return self._jobs.get(timeout=self._idle_seconds)
+            except queue.Empty:
+                with self._lock:
+                    if self._spare > 0:  # else a job was put meanwhile that counts on us
+                        self._spare -= 1
+                        self._threads.remove(threading.current_thread())
+                        return None

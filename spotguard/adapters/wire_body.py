@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -101,5 +102,5 @@ def thread_room() -> memoryview:
     """This thread's own buffer: a piece and a little more."""
     room: memoryview | None = getattr(_of_thread, "room", None)
     if room is None:
-        room = _of_thread.room = memoryview(bytearray(_ROOM_BYTES))
+        room = _of_thread.room = memoryview(mmap.mmap(-1, _ROOM_BYTES))  # which goes back to the system with its thread
     return room

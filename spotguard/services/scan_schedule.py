@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 _DEBOUNCE_SECONDS = 0.03
-_STILL_SECONDS = 1.0
+_STILL_SECONDS = 0.2
 """After as long without a look, what wakes us is looked at without waiting for more of it."""
 _SHARE = 20
 """A look is followed by a pause of this many times its own duration, so that a trainer that writes without end costs us 5 %."""

@@ -58,3 +58,39 @@ def test_a_call_that_finds_no_thread_at_all_is_done_as_soon_as_there_can_be_one(
         threads.close()
 
     asyncio.run(story())
+
+
+def test_threads_that_nobody_needs_end_and_new_ones_take_their_place() -> None:
+    async def story() -> None:
+        threads = DaemonThreads("test", 8, idle_seconds=0.01)
+        used: set[threading.Thread] = set()
+        gate = threading.Barrier(8)
+
+        def meet() -> None:
+            used.add(threading.current_thread())
+            gate.wait(10)
+
+        for _ in range(3):
+            used.clear()
+            await asyncio.gather(*(threads.run(meet) for _ in range(8)))
+            assert len(used) == 8
+            for thread in used:
+                await asyncio.to_thread(thread.join, 10)
+                assert not thread.is_alive()
+        threads.close()
+
+    asyncio.run(story())
+
+
+def test_no_call_is_lost_between_threads_that_end_and_threads_that_begin() -> None:
+    """Calls come in bursts that are larger than the limit, as far apart as threads live idle."""
+
+    async def story() -> None:
+        threads = DaemonThreads("test", 3, idle_seconds=0.001)
+        for burst in range(300):
+            numbers = range(burst % 8)
+            assert await asyncio.wait_for(asyncio.gather(*(threads.run(lambda n=n: n) for n in numbers)), 10) == list(numbers)  # type: ignore[misc]
+            await asyncio.sleep(0.001)
+        threads.close()
+
+    asyncio.run(story())

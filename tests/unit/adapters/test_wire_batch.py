@@ -195,7 +195,7 @@ def test_breaking_off_ends_it_and_what_came_is_known(file: int) -> None:
     with batch(file, dict.fromkeys(range(10, COUNT), silent), stall_seconds=30.0) as (made, server, _):
         thread = threading.Thread(target=made.batch.run)
         thread.start()
-        while 10 not in server.heard:
+        while 10 not in server.heard or None in made.sums[:10]:
             thread.join(0.01)
         made.batch.break_off()
         thread.join(5)
