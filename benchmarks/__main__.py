@@ -34,6 +34,7 @@ GROUPS: dict[str, Callable[[Workshop, Record], None]] = {
     "unchanged": living.unchanged,
     "share": share.share,
     "growing": growing.growing,
+    "growing-disk": growing.growing_disk,
     "files": scale.files,
     "checkpoints": scale.checkpoints,
     "loose": scale.loose,

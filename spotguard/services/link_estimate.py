@@ -25,6 +25,8 @@ class Body:
 
     size: int
     share_at_start: float | None
+    had_room: bool = False
+    """Whether more could have gone beside it: what it took is the least that the link can do."""
 
 
 @dataclass(slots=True)
@@ -61,13 +63,13 @@ class LinkEstimate:
         """Seconds per byte in flight, summed up over time: a byte that is in flight takes this much of the link's time."""
         self._at = 0.0
         self._arrived_at = 0.0
-        self._large, self._small = _Samples(deque()), _Samples(deque())
+        self._large, self._small, self._at_least = _Samples(deque()), _Samples(deque()), _Samples(deque())
 
-    def began(self, size: int, now: float) -> Body:
+    def began(self, size: int, now: float, *, had_room: bool = False) -> Body:
         self._pass_time(now)
         if not self._in_flight:
             self._arrived_at = now
-        body = Body(size, self._share)
+        body = Body(size, self._share, had_room)
         self._in_flight.append(body)
         self._bytes += size
         return body
@@ -83,7 +85,7 @@ class LinkEstimate:
         self._arrived_at = now
         # one much smaller than those beside it took none of the link worth measuring
         if body.share_at_start is not None and body.size * others >= beside / 2:
-            samples = self._large if body.size >= _LARGE_BYTES else self._small
+            samples = self._at_least if body.had_room else self._large if body.size >= _LARGE_BYTES else self._small
             samples.add(body.size, body.size * (self._share - body.share_at_start))
 
     def start_over(self, now: float) -> None:
@@ -91,7 +93,7 @@ class LinkEstimate:
         self._pass_time(now)
         for body in self._in_flight:
             body.share_at_start = None
-        self._large, self._small = _Samples(deque()), _Samples(deque())
+        self._large, self._small, self._at_least = _Samples(deque()), _Samples(deque()), _Samples(deque())
         self._arrived_at = now
 
     def rate(self, now: float) -> float | None:
@@ -99,6 +101,8 @@ class LinkEstimate:
         measured = self._large.rate
         if measured is None and self._small.size >= _SMALL_ENOUGH_BYTES:
             measured = self._small.rate
+        if measured is None:
+            measured = self._at_least.rate
         large = sum(body.size for body in self._in_flight if body.size >= _LARGE_BYTES)
         waited = now - self._arrived_at
         if measured is None or not large or waited < _STALL_SECONDS:

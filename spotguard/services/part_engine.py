@@ -166,7 +166,7 @@ class PartEngine:
         """Send a part of a file that is still being written; `turn` is set when it leaves. Raises StoreError, FileShrank, OSError."""
         async with self._slots.slot(part.size, rank, yields=True):
             turn.set()
-            with self._throughput.sending(part.size):
+            with self._throughput.sending(part.size, had_room=self._slots.has_room):
                 body = Slice(held.fd, part.offset, part.size)
                 sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))
             begun.unproven[part.number] = sent
@@ -214,7 +214,7 @@ class PartEngine:
         async with self._slots.slot(part.size, errand.rank):
             if not turn.done():
                 turn.set_result(None)
-            with self._throughput.sending(part.size):
+            with self._throughput.sending(part.size, had_room=begun.taken_over.is_set() and self._slots.has_room):
                 body = Slice(errand.held.fd, part.offset, part.size)
                 sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))
             begun.parts[part.number] = sent

@@ -30,6 +30,11 @@ class PartSlots:
         """Of the used slots: those that the yielding wait for."""
         self._waiting: list[_Waiting] = []
 
+    @property
+    def has_room(self) -> bool:
+        """Whether more could go than does."""
+        return self._used_slots < self._slots and self._used_bytes < self._bytes
+
     @asynccontextmanager
     async def slot(self, size: int, rank: Rank, *, yields: bool = False) -> AsyncIterator[None]:
         """Hold one slot and `size` bytes. Cancelled while waiting: nothing is held. A part larger than all goes alone.

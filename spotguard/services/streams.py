@@ -29,6 +29,8 @@ _SHOWN_SECONDS = 2.0
 _WATCHED_SECONDS = 30.0
 """A file that has not changed for so long is not looked at any more until a look of the loop finds it changed."""
 _MOST_WATCHED = 32
+_MOST_SENT = 16
+"""Files at a time, as each is held open and looked at: more do not make a link faster."""
 _AGAIN_SECONDS = 10.0
 
 
@@ -136,7 +138,7 @@ class Streams:
             del self._watched[source]
         elif (stat.size, stat.mtime_ns) != (watched.stat.size, watched.stat.mtime_ns):
             watched.stat, watched.changed_at, watched.grows = stat, now, True
-            if stat.size >= self._least_bytes:
+            if stat.size >= self._least_bytes and len(self._sent) < _MOST_SENT:
                 del self._watched[source]
                 self._sent[source] = watched.record
                 watched.record.ahead[watched.file.path] = self._spawn(self._send(watched.record, watched.file))

@@ -27,10 +27,11 @@ class Throughput:
         self.total_bytes = 0
 
     @contextmanager
-    def sending(self, size: int) -> Iterator[None]:
-        """Around the sending of one body, which has arrived when this ends without an error."""
+    def sending(self, size: int, *, had_room: bool = False) -> Iterator[None]:
+        """Around the sending of one body, which has arrived when this ends without an error. `had_room`: what goes is no measure of what
+        could go, because there was not more to send."""
         measured, arrived = self._measured, False
-        body = measured.began(size, self._clock.monotonic())
+        body = measured.began(size, self._clock.monotonic(), had_room=had_room)
         try:
             yield
             arrived = True

@@ -25,8 +25,8 @@ class Sending:
         self._left: dict[int, float] = {}
         self._serial = 0
 
-    async def body(self, size: int, *, fails: bool = False) -> None:
-        with self.throughput.sending(size):
+    async def body(self, size: int, *, fails: bool = False, had_room: bool = False) -> None:
+        with self.throughput.sending(size, had_room=had_room):
             await self._carry(size)
             await asyncio.sleep(self.latency)
             if fails:
@@ -145,6 +145,21 @@ def test_the_estimate_falls_while_nothing_arrives_any_more() -> None:
     found = run_virtual(story())
     assert found is not None
     assert found <= 8 * 16 * MIB / 59
+
+
+def test_what_was_sent_no_faster_than_it_was_written_is_no_measure_of_the_link_unless_there_is_no_other() -> None:
+    async def story() -> None:
+        sending = Sending(100.0 * MIB, latency=1.0)
+        for _ in range(5):
+            await sending.body(16 * MIB, had_room=True)
+        assert sending.throughput.estimate == pytest.approx(16 * MIB / 1.16, rel=0.05)
+        await sending.side_by_side([16 * MIB] * 32)
+        of_the_link = sending.throughput.estimate
+        for _ in range(50):
+            await sending.body(16 * MIB, had_room=True)
+        assert sending.throughput.estimate == of_the_link
+
+    run_virtual(story())
 
 
 def test_a_body_that_did_not_arrive_is_not_measured() -> None:
