@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import cap, datasets, growing, living, report, scale, share, transfer
+from benchmarks import cap, datasets, growing, living, page_cache, report, scale, share, transfer
 from benchmarks.contenders import TOOLS
 from benchmarks.endpoint import HERE, build, make_certificate
 from benchmarks.transfer import Load, Record, Workshop
@@ -33,6 +33,7 @@ GROUPS: dict[str, Callable[[Workshop, Record], None]] = {
     "notice": living.notice,
     "unchanged": living.unchanged,
     "share": share.share,
+    "page-cache": page_cache.page_cache,
     "cap": cap.cap,
     "growing": growing.growing,
     "growing-disk": growing.growing_disk,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,10 +18,12 @@ from benchmarks import datasets
 from benchmarks.endpoint import BUCKET, Endpoint, serving
 from benchmarks.guarding import guarding
 from benchmarks.measuring import cpu_seconds_fine, resident_mib, stop
+from benchmarks.share import TRAININGS, training_loops
 from benchmarks.transfer import Record, Workshop
 from spotguard.demo.embedded_s3 import EmbeddedS3
 
 IDLE_SECONDS = 40.0
+_BUSY_BYTES = 1 << 30
 _TRAINER = """
 import os, signal, sys, time
 signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"%d\\n" % time.monotonic_ns()))
@@ -62,26 +65,38 @@ def commit(shop: Workshop, record: Record) -> None:
 
 
 def notice(shop: Workshop, record: Record) -> None:
-    """From the metadata service's answer to the signal's arrival in the trainer."""
+    """From the metadata service's answer to the signal's arrival in the trainer: with nothing else to do, and beside an upload under a cap
+    of 1 Gbit/s and loops that keep all cores busy."""
     for _ in range(shop.rounds):
-        command = [sys.executable, "-c", _TRAINER]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as trainer, serving(shop.sink) as endpoint, _Metadata() as metadata:
-            assert trainer.stdout is not None
-            trainer.stdout.readline()
-            pid_file = shop.scratch / "trainer.pid"
-            pid_file.write_text(str(trainer.pid))
-            watched = shop.scratch / "watched"
-            settings = (f"imds.endpoint={metadata.url}", "imds.mode=required", "imds.poll_seconds=1")
-            try:
-                with guarding(endpoint, watched, *settings, f"trainer.pid_file={pid_file}", "trainer.signal=SIGUSR1") as daemon:
-                    time.sleep(2.5)
-                    metadata.interrupts = True
-                    arrived = int(trainer.stdout.readline())
-                    os.kill(daemon.pid, signal.SIGKILL)
-            finally:
-                stop(trainer, signal.SIGKILL)
-            record("spotguard", {"ms": (arrived - metadata.told_ns) / 1e6})
-            shutil.rmtree(watched)
+        with ExitStack() as alone:
+            record("at rest", {"ms": _signalled_after(shop, alone, busy=False)})
+        with ExitStack() as beside:
+            record("all cores busy, an upload under way", {"ms": _signalled_after(shop, beside, busy=True)})
+
+
+def _signalled_after(shop: Workshop, stack: ExitStack, *, busy: bool) -> float:
+    """Milliseconds."""
+    trainer = stack.enter_context(subprocess.Popen([sys.executable, "-c", _TRAINER], stdout=subprocess.PIPE))
+    stack.callback(stop, trainer, signal.SIGKILL)
+    endpoint, metadata = stack.enter_context(serving(shop.sink)), stack.enter_context(_Metadata())
+    assert trainer.stdout is not None
+    trainer.stdout.readline()
+    pid_file, watched = shop.scratch / "trainer.pid", shop.scratch / "watched"
+    pid_file.write_text(str(trainer.pid))
+    stack.callback(shutil.rmtree, watched)
+    told = (f"imds.endpoint={metadata.url}", "imds.mode=required", "imds.poll_seconds=1", "upload.max_megabits_per_second=1000")
+    daemon = stack.enter_context(guarding(endpoint, watched, *told, f"trainer.pid_file={pid_file}", "trainer.signal=SIGUSR1"))
+    if busy:
+        datasets.large(shop.scratch / "staged", 100, _BUSY_BYTES)
+        stack.enter_context(training_loops(shop, TRAININGS[0]))
+        (shop.scratch / "staged").rename(watched / "checkpoint-100")
+    time.sleep(2.5)
+    metadata.interrupts = True
+    arrived = int(trainer.stdout.readline())
+    if busy and daemon.is_committed("checkpoint-100"):
+        raise RuntimeError("the upload had ended before the notice")
+    os.kill(daemon.pid, signal.SIGKILL)
+    return (arrived - metadata.told_ns) / 1e6
 
 
 def unchanged(shop: Workshop, record: Record) -> None:
@@ -132,8 +147,9 @@ class _Metadata:
                 self.send_response(status)
                 for name, value in {**(headers or {}), "Content-Length": str(len(text)), "Content-Type": "text/plain"}.items():
                     self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(text.encode())
+                with suppress(OSError):  # a daemon that was killed has no ear left
+                    self.end_headers()
+                    self.wfile.write(text.encode())
 
             def log_message(self, *_: object) -> None:
                 return

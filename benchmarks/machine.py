@@ -10,7 +10,7 @@ from pathlib import Path
 
 def description() -> dict[str, str]:
     cpu = next((line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    memory = next(int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")) / 2**20
+    memory = _memory("MemTotal") / 2**30
     return {
         "cpu": cpu,
         "cores": str(os.cpu_count()),
@@ -20,11 +20,20 @@ def description() -> dict[str, str]:
     }
 
 
+def available_bytes() -> int:
+    """What can be taken without pushing anything out (proc(5), meminfo)."""
+    return _memory("MemAvailable")
+
+
 def commit() -> str:
     """The last commit of the program, with a plus sign if it was changed since."""
     here = Path(__file__).parent.parent
     short = _git(here, "log", "-1", "--format=%h", "--abbrev=10", "--", "spotguard")
     return short + ("+" if _git(here, "status", "--porcelain", "--", "spotguard") else "")
+
+
+def _memory(name: str) -> int:
+    return next(int(line.split()[1]) << 10 for line in _lines("/proc/meminfo") if line.startswith(f"{name}:"))
 
 
 def _git(here: Path, *arguments: str) -> str:

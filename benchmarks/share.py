@@ -24,9 +24,9 @@ from benchmarks.transfer import Record, Workshop
 
 _MEGABITS = 1000
 _WINDOW_SECONDS = 0.5
-_SETTLE_SECONDS = 0.1
+_SETTLE_SECONDS = 0.25
 """After the daemon was stopped or goes on: until what the kernel still had to send is gone, or the bytes flow again."""
-_WINDOWS = 8
+_WINDOWS = 6
 """Of each kind in a run."""
 _SIZE = int(_MEGABITS * 1e6 / 8 * (_WINDOW_SECONDS + _SETTLE_SECONDS))
 
@@ -105,12 +105,12 @@ def share(shop: Workshop, record: Record) -> None:
                 raise RuntimeError("the upload ended too early: it did not keep to the cap")
             for number in range(shop.rounds):
                 of = windows[number * _WINDOWS : (number + 1) * _WINDOWS + 1]
-                record(training.name, _figures(of))
+                record(training.name, figures(of))
         shutil.rmtree(shop.scratch / "watched")
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class Pair:
     """Half a second without the upload, then half a second with it."""
 
     alone: float
@@ -123,7 +123,7 @@ class _Pair:
     """Bytes per second beside."""
 
 
-def _pair(daemon: Daemon, steps: Steps) -> _Pair:
+def _pair(daemon: Daemon, steps: Steps) -> Pair:
     endpoint = daemon.endpoint
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
@@ -136,10 +136,10 @@ def _pair(daemon: Daemon, steps: Steps) -> _Pair:
     beside = steps.per_second(_WINDOW_SECONDS)
     busy, sunk, sent = cpu_seconds_fine(daemon.pid) - busy, cpu_seconds_fine(endpoint.pid) - sunk, endpoint.stats()["body_bytes"] - sent
     seconds = time.monotonic() - began
-    return _Pair(alone, beside, busy / seconds, sunk / seconds, sent / seconds)
+    return Pair(alone, beside, busy / seconds, sunk / seconds, sent / seconds)
 
 
-def _figures(windows: list[_Pair]) -> dict[str, float]:
+def figures(windows: list[Pair]) -> dict[str, float]:
     losses = [1 - pair.beside * 2 / (pair.alone + following.alone) for pair, following in pairwise(windows)]
     return {
         "loss_percent": 100 * median(losses),

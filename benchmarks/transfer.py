@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import contenders, datasets
+from benchmarks import contenders, datasets, machine
 from benchmarks.endpoint import BUCKET, HERE, Endpoint, Programs, serving
 from benchmarks.guarding import RUN, SPOTGUARD, guarding
 from benchmarks.measuring import Measurement, run
@@ -83,6 +83,9 @@ def restore(shop: Workshop, record: Record, *, load: Load) -> None:
     """spotguard is its real command, which verifies every byte against the manifest; the others check what they check. What each has
     brought is compared with what was sent, in the first round byte for byte."""
     with _committed(shop, load) as (endpoint, size):
+        free = shutil.disk_usage(shop.scratch).free
+        _insist(free > size * 1.2, f"there is no room for a second copy of {size >> 30} GiB beside the bucket: set BENCH_DIR")
+        _insist(machine.available_bytes() > size * 1.3, f"{size >> 30} GiB more do not fit into memory")
         for number in range(shop.rounds):
             for contender in _turned(load.contenders, number):
                 into = shop.scratch / "restored"

@@ -108,6 +108,7 @@ class LooseFiles:
         finally:
             held.close()
         key = self._tools.keys.relative(sent.key)
+        key = file.path if key == file.path else key  # one text in memory, of a hundred thousand files
         index[file.path] = LooseFile(file.path, key, sent.size, encode_crc64(sent.crc64nvme), held.stat.mode, held.stat.mtime_ns)
         self._sent_at[file.path] = self._tools.clock.monotonic()
 
