@@ -233,6 +233,8 @@ class Replicator:
         others = self._ledger.locals_()
         offset, now = self._clock_offset(), self._clock.wall().timestamp()
         capture = await self._examination.capture(local, whole, others=others, offset_seconds=offset, now=now)
+        if record.local is not local or (record.recognised and record.is_committed):
+            return  # found to be committed while it was being looked at
         record.capture = capture
         record.declared = False  # it was said of this content, not of what may be written over it later
         log.info("checkpoint.completed", name=record.name, by=whole.by.value, files=len(local.files), size_bytes=local.total_bytes)

@@ -324,3 +324,22 @@ def test_a_save_that_was_not_seen_being_written_took_as_long_as_its_own_files_te
             assert machine.report.status().exposure.save_seconds_estimate == pytest.approx(12, abs=6)
 
     run_virtual(story())
+
+
+@pytest.mark.parametrize("latency", [0.01, 0.05, 0.2, 0.5, 1.0])
+def test_what_a_new_daemon_finds_committed_is_not_committed_again_however_slow_the_disk(latency: float) -> None:
+    async def story() -> None:
+        clock = VirtualClock()
+        bucket = MemoryBucket(clock)
+        machine = Machine(bucket, clock=clock)
+        async with machine.on():
+            for step in (100, 200, 300):
+                await _committed(machine, step)
+        again = Machine(bucket, clock=clock, disk=machine.disk)
+        again.disk.latency_seconds = latency
+        async with again.on():
+            await asyncio.sleep(90)
+            assert again.states() == {f"checkpoint-{step}": "committed" for step in (100, 200, 300)}
+        assert len(again.manifests()) == 3
+
+    run_virtual(story())
