@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import datasets
 from benchmarks.endpoint import HERE, serving
 from benchmarks.guarding import Daemon, guarding
-from benchmarks.measuring import cpu_seconds
+from benchmarks.measuring import cpu_seconds, forget_peak, peak_mib
 from benchmarks.transfer import Record, Workshop
 from spotguard.adapters.holding import checksum_of
 
@@ -76,13 +76,15 @@ def _saved(daemon: Daemon, save: Save, staged: Path, *, ahead: bool) -> dict[str
     (staged / _FILE).unlink(missing_ok=True)
     if ahead:
         staged.rename(folder)
+    forget_peak(daemon.pid)
     cpu, began = cpu_seconds(daemon.pid), time.monotonic()
     _write_slowly((folder if ahead else staged) / _FILE, save)
     written = time.monotonic() - began
     if not ahead:
         staged.rename(folder)
     seconds = daemon.commits("checkpoint-100", partial(datasets.mark, folder, 100))
-    return {"to_commit_seconds": seconds, "write_seconds": written, "cpu_per_gb": (cpu_seconds(daemon.pid) - cpu) / save.size * 1e9}
+    cpu_per_gb = (cpu_seconds(daemon.pid) - cpu) / save.size * 1e9
+    return {"to_commit_seconds": seconds, "write_seconds": written, "cpu_per_gb": cpu_per_gb, "peak_mib": peak_mib(daemon.pid)}
 
 
 def _write_slowly(path: Path, save: Save) -> None:

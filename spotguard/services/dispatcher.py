@@ -28,8 +28,6 @@ from spotguard.services.urgency import Urgency
 log = structlog.get_logger()
 
 _EARLY_QUIET_SECONDS = 1.0
-_OPEN_QUIET_SECONDS = 5.0
-"""Of a file that was seen to grow and not to be closed: a writer that paused would have half a file sent as a whole one."""
 _HALT_SECONDS = 5.0
 
 
@@ -249,9 +247,12 @@ class Dispatcher:
             return False
         if self._attempts.has(record, file):
             return False
+        if file.source in closed:
+            return True
+        if self._streams.is_open(record, file):
+            return False  # its writer pauses: half a file would be sent as a whole one
         age = self._clock.wall().timestamp() - file.stat.mtime_ns / 1e9
-        quiet = _OPEN_QUIET_SECONDS if self._streams.is_open(record, file) else _EARLY_QUIET_SECONDS
-        return file.source in closed or age >= quiet or record.quiet_seconds(now) >= quiet
+        return age >= _EARLY_QUIET_SECONDS or record.quiet_seconds(now) >= _EARLY_QUIET_SECONDS
 
     def _start_loose(self, inventory: Inventory, observed_at: float) -> None:
         waits = self._clock.monotonic() < self._attempts.loose_retry_at

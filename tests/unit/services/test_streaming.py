@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from spotguard.core import streaming
+from spotguard.core.claim import ClaimPhase
 from spotguard.core.notice import NoticeKind
 from tests.support.faulty_store import Fault, Faults, FaultyTransfer
 from tests.support.machine import KEYS, Machine, hf_files, safetensors
@@ -357,11 +358,11 @@ def test_a_file_that_begins_like_a_committed_one_is_not_sent_but_copied() -> Non
 
 def test_a_writer_that_pauses_has_no_half_file_sent_as_a_whole_one() -> None:
     async def story() -> None:
-        world = World()
+        world = World(layout="hf-trainer")
         whole, path = content(), f"checkpoint-1/{FILE}"
         async with world.machine.on():
             await world.grow(path, whole[: 6 * PART])
-            await asyncio.sleep(4)
+            await asyncio.sleep(60)
             assert world.objects_of(path) == []
             await world.grow(path, whole, start=6 * PART)
             world.close(path)
@@ -583,6 +584,71 @@ def test_on_a_network_filesystem_no_file_is_held_open_while_it_is_written() -> N
             await world.grow(f"checkpoint-1/{FILE}", content())
             assert world.sent() < PART
             assert world.disk.open_count == 0
+        world.disk.close()
+
+    run_virtual(story())
+
+
+def test_a_daemon_that_is_stopped_ends_at_once_and_the_next_one_goes_on_with_what_it_has_sent() -> None:
+    async def story() -> None:
+        world = World(layout="hf-trainer")
+        whole, path = content(20), f"checkpoint-1/{FILE}"
+        async with world.machine.on() as daemon:
+            await world.grow(path, whole[: 10 * PART])
+            began = world.clock.monotonic()
+            world.machine.life.stop()
+            await daemon
+            assert world.clock.monotonic() - began < 15  # the settle time, during which it counts as being written
+        assert world.disk.open_count == 0
+        (upload,) = world.bucket.uploads.values()
+        assert len(upload.parts) > 5
+        world.disk.write(path, whole)
+        name = world.finish(1)
+        async with world.boot().on():
+            await world.machine.state_of(name, "committed", within=60)
+        world.assert_committed(name)
+        assert world.sent() < len(whole) + 3 * PART
+        world.disk.close()
+
+    run_virtual(story())
+
+
+def test_who_is_overtaken_sends_nothing_more_of_a_file_that_grows() -> None:
+    async def story() -> None:
+        world = World(layout="hf-trainer")
+        async with world.machine.on():
+            writing = asyncio.ensure_future(world.grow(f"checkpoint-1/{FILE}", content(40)))
+            await asyncio.sleep(10)
+            assert world.sent() > 3 * PART
+            other = Machine(world.bucket, clock=world.clock, name="i-2")
+            async with other.on():
+                await world.machine.guard.claim.state.until(lambda state: state.phase is ClaimPhase.FENCED)
+                await asyncio.sleep(5)
+                before = world.sent()
+                await asyncio.sleep(30)
+                assert world.sent() == before
+                assert world.disk.open_count == 0
+            writing.cancel()
+        world.disk.close()
+
+    run_virtual(story())
+
+
+def test_more_files_than_can_be_held_open_are_sent_all_the_same() -> None:
+    async def story() -> None:
+        world = World(rate=50 * PART)
+        paths = [f"model-{shard:05}-of-00040.safetensors" for shard in range(40)]
+        async with world.machine.on():
+            await asyncio.gather(*(world.grow(f"checkpoint-1/{path}", content(4, seed=at)) for at, path in enumerate(paths)))
+            assert world.disk.open_count <= 16 + 8
+            assert world.sent() > 16 * PART
+            for path in paths:
+                world.close(f"checkpoint-1/{path}")
+            world.disk.write(f"checkpoint-1/{FILE}", content(0.1))
+            name = world.finish(1)
+            await world.machine.state_of(name, "committed", within=60)
+        world.assert_committed(name)
+        assert not world.bucket.uploads
         world.disk.close()
 
     run_virtual(story())
