@@ -67,9 +67,14 @@ class BegunUpload:
                 self.unproven.clear()
 
     async def ground(self) -> None:
-        """Stop what is being sent ahead. On return nothing of it is under way."""
-        flying = list(self.flying.values())
-        for task in flying:
+        """Stop what is being sent ahead. On return, also when cancelled meanwhile, nothing of it is under way or reads the file."""
+        for task in self.flying.values():
             task.cancel()
-        if flying:
-            await asyncio.wait(flying)
+        cancelled = False
+        while self.flying:
+            try:
+                await asyncio.wait(list(self.flying.values()))
+            except asyncio.CancelledError:
+                cancelled = True
+        if cancelled:
+            raise asyncio.CancelledError

@@ -77,14 +77,12 @@ class GrowingFile:
             return Ending.WHOLE
         try:
             ending = await self._follow(begun)
-        finally:
-            if not begun.taken_over.is_set():
-                await begun.ground()
-        if ending is Ending.WHOLE:
-            while begun.flying:
+            while ending is Ending.WHOLE and begun.flying:
                 await asyncio.wait(list(begun.flying.values()))
-        elif ending is not Ending.FAILED or self._lost:
-            await self._engine.forget(self._key)
+        finally:
+            await begun.ground()
+        if ending is not Ending.WHOLE and (ending is not Ending.FAILED or self._lost):
+            await self._engine.forget(self._key, begun)
         return ending
 
     async def _begins_like(self, known: KnownFiles, filled: int) -> bool:

@@ -171,9 +171,11 @@ class PartEngine:
                 sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))
             begun.unproven[part.number] = sent
 
-    async def forget(self, key: str) -> None:
-        """Throw away what has been sent of an unfinished multipart upload to this key, if there is any."""
-        if begun := self._begun.pop(key, None):
+    async def forget(self, key: str, only: BegunUpload | None = None) -> None:
+        """Throw away what has been sent of an unfinished multipart upload to this key, if there is any; of this one, if it is given."""
+        if (begun := self._begun.get(key)) is not None and (only is None or only is begun):
+            del self._begun[key]
+            begun.taken_over.set()
             await begun.ground()
             await self._abort(begun)
 

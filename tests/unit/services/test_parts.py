@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from spotguard.core.reuse import KnownFiles
+from spotguard.ports.checkpoint_volume import HeldFile
 from spotguard.ports.object_store import ObjectExists, StoreUnavailable, UploadMissing
+from spotguard.services.content_sums import ContentSums
 from spotguard.services.errand import ChangedWhileSending
+from spotguard.services.growing_file import Ending, GrowingFile
 from spotguard.services.part_slots import PartSlots
 from spotguard.services.throughput import Throughput
 from tests.support.faulty_store import Fault
@@ -223,5 +228,57 @@ def test_an_attempt_that_starts_over_counts_its_bytes_once() -> None:
             await asyncio.sleep(1)
             throughput.sent(size)
         assert throughput.total_bytes == 3 * MIB
+
+    run_virtual(story())
+
+
+class Ahead:
+    """The file of a `Sending`, sent ahead by a task of its own."""
+
+    def __init__(self, sending: Sending, held: HeldFile) -> None:
+        self.progress = 0
+        growing = GrowingFile(sending.engine, sending.disk, held, "run1/f", lambda: (1,), self.count)
+        self.task = asyncio.ensure_future(growing.send({}, 5 * MIB, KnownFiles()))
+
+    def count(self, size: int) -> None:
+        self.progress += size
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 2.5, 7])
+def test_who_is_cancelled_while_the_whole_file_takes_its_parts_over_reads_the_file_no_more(seconds: float) -> None:
+    async def story() -> None:
+        sending = Sending(40 * MIB, slots=4)
+        held = await sending.disk.hold("f")
+        ahead = Ahead(sending, held)
+        await asyncio.sleep(12)
+        assert ahead.progress > 5 * MIB
+        errand = await sending.errand()
+        sums = ContentSums(sending.disk, errand.held, sending.engine.combine, {})
+        whole = asyncio.ensure_future(sending.engine.send(replace(errand, sums=sums)))
+        await asyncio.sleep(seconds)
+        ahead.task.cancel()
+        await asyncio.wait({ahead.task})
+        before = ahead.progress
+        await whole
+        assert ahead.progress == before, "it read on from a number that may mean another file by now"
+        assert sending.bucket.objects["run1/f"].body == sending.disk.content("f")
+        assert not sending.bucket.uploads
+        sending.disk.close()
+
+    run_virtual(story())
+
+
+def test_an_upload_that_was_begun_anew_is_not_thrown_away_by_who_sent_ahead_before() -> None:
+    async def story() -> None:
+        sending = Sending(40 * MIB, slots=4)
+        ahead = Ahead(sending, await sending.disk.hold("f"))
+        await asyncio.sleep(12)
+        whole = asyncio.ensure_future(sending.engine.send(await sending.errand()))  # without sums: nothing can be taken over
+        await whole
+        assert await ahead.task is Ending.WHOLE
+        assert sending.bucket.objects["run1/f"].body == sending.disk.content("f")
+        assert sending.verbs().count("abort") == 1
+        assert not sending.bucket.uploads
+        sending.disk.close()
 
     run_virtual(story())
