@@ -164,6 +164,8 @@ def _read(response: http.client.HTTPResponse, request: WireRequest, answer: Answ
     answer.status = response.status
     if request.sink is not None and 200 <= response.status < 300:
         request.sink.receive(response.readinto)
+        if response.length:  # `readinto` takes the end of the connection for the end of the body
+            raise http.client.IncompleteRead(b"", response.length)
         return
     answer.body = response.read(_ERROR_BYTES)
     while response.readinto(bytearray(_ERROR_BYTES)):

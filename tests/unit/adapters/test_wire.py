@@ -295,3 +295,13 @@ def test_of_requests_that_differ_in_path_and_size_each_has_botocores_signature(m
         assert own["Authorization"] == request.headers["Authorization"]
         assert own.get(DECODED_LENGTH) == (str(1000 * size) if method == "PUT" else None)
     assert signer.headers["X-Amz-Security-Token"] == "token"
+
+
+def test_an_answer_that_breaks_off_is_no_answer_of_fewer_bytes(connections: Connections, file: int) -> None:
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + bytes(400))
+
+    with listening(story) as place:
+        answer = get(connections, place, FileSink(Slice(file, 0, 1000))).run()
+    assert "IncompleteRead" in repr(answer.error)
