@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import botocore.session
 from botocore.credentials import Credentials, ReadOnlyCredentials
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
 from botocore.utils import parse_timestamp
 
 _REREAD_SECONDS = 5.0
@@ -33,11 +35,13 @@ class AwsIdentity:
         """Grows with each `renew`; what was made from an older session is stale."""
 
     def session(self) -> botocore.session.Session:
-        """Raises NoCredentialsError where there are none (yet): asking again later looks again."""
+        """Raises NoCredentialsError where there are none (yet), BotoCoreError where they can not be had: asking again later looks again."""
         with self._lock:
             if self._session is None:
                 made = self._new_session()
-                if made.get_credentials() is None:
+                with _told_as_botocore_does():
+                    found = made.get_credentials()
+                if found is None:
                     raise NoCredentialsError
                 self._session, self._made_at = made, time.monotonic()
             return self._session
@@ -67,7 +71,8 @@ class AwsIdentity:
 
         Raises BotoCoreError."""
         credentials: Credentials | Any = self.session().get_credentials()
-        return credentials.get_frozen_credentials()
+        with _told_as_botocore_does():
+            return credentials.get_frozen_credentials()
 
     def _new_session(self) -> botocore.session.Session:
         core = botocore.session.Session()
@@ -76,6 +81,16 @@ class AwsIdentity:
         if self._metadata_endpoint:
             core.set_config_variable("ec2_metadata_service_endpoint", self._metadata_endpoint)
         return core
+
+
+@contextmanager
+def _told_as_botocore_does() -> Iterator[None]:
+    """Credentials that are old when they come (a clock that is hours ahead) are a RuntimeError of botocore's, a `credential_process` that
+    is missing or prints anything but its JSON an OSError, ValueError or KeyError: no fault of a file, and no bug of ours."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise CredentialRetrievalError(provider="what is configured", error_msg=f"{type(error).__name__}: {error}") from error
 
 
 def _moment(told: Any) -> datetime:

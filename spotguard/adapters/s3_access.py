@@ -88,6 +88,7 @@ class S3Access:
         def request() -> Any:
             if not patient and (answer := self._read_quickly(operation, subject, parameters, max_body)) is not None:
                 return answer
+            self.identity.frozen()  # what is wrong with the credentials is told here, in words that are known
             opened = self._open()
             client = opened.patient if patient else opened.quick
             answer = _ask(client, operation, {"Bucket": self.settings.bucket, **parameters})
@@ -159,6 +160,7 @@ class S3Access:
         """In a thread."""
         generation = self.identity.generation
         plain = plain_route(self.identity.session(), self.settings, generation)
+        self.identity.frozen()
         self._route = plain or self._open().route
         return self._route
 
