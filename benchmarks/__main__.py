@@ -18,16 +18,17 @@ from benchmarks.endpoint import HERE, build, make_certificate
 from benchmarks.transfer import Load, Record, Workshop
 
 ALL = ("spotguard", *TOOLS)
+OVER_TLS = ("spotguard", "s5cmd", "rclone", "aws-cli")
 QUICK = ("spotguard", "s5cmd", "rclone")
 GROUPS: dict[str, Callable[[Workshop, Record], None]] = {
     "upload": partial(transfer.upload, load=Load(datasets.mixed, (*ALL, "sendfile"))),
-    "upload-tls": partial(transfer.upload, load=Load(datasets.mixed, ALL, tls=True)),
+    "upload-tls": partial(transfer.upload, load=Load(datasets.mixed, OVER_TLS, tls=True)),
     "upload-small": partial(transfer.upload, load=Load(datasets.many, QUICK)),
-    "upload-8gib": partial(transfer.upload, load=Load(datasets.large, ("spotguard", "s5cmd", "sendfile"))),
+    "upload-8gib": partial(transfer.upload, load=Load(datasets.large, ("spotguard", "s5cmd", "sendfile"), most_rounds=3)),
     "restore": partial(transfer.restore, load=Load(datasets.mixed, ALL)),
-    "restore-tls": partial(transfer.restore, load=Load(datasets.mixed, ALL, tls=True)),
+    "restore-tls": partial(transfer.restore, load=Load(datasets.mixed, OVER_TLS, tls=True)),
     "restore-small": partial(transfer.restore, load=Load(datasets.many, QUICK)),
-    "restore-8gib": partial(transfer.restore, load=Load(datasets.large, ("spotguard", "s5cmd"))),
+    "restore-8gib": partial(transfer.restore, load=Load(datasets.large, ("spotguard", "s5cmd"), most_rounds=3)),
     "idle": living.idle,
     "commit": living.commit,
     "notice": living.notice,

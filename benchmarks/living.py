@@ -22,7 +22,7 @@ from benchmarks.share import TRAININGS, training_loops
 from benchmarks.transfer import Record, Workshop
 from spotguard.demo.embedded_s3 import EmbeddedS3
 
-IDLE_SECONDS = 40.0
+IDLE_SECONDS = 30.0
 _BUSY_BYTES = 1 << 30
 _TRAINER = """
 import os, signal, sys, time
@@ -39,7 +39,7 @@ def idle(shop: Workshop, record: Record) -> None:
         settings = (f"imds.endpoint={metadata.url}", "imds.mode=required", f"http.listen=unix:{shop.scratch / 'socket'}")
         with guarding(endpoint, shop.scratch / "watched", *settings) as daemon:
             time.sleep(5)
-            for _ in range(min(shop.rounds, 3)):
+            for _ in range(min(shop.rounds, 2)):
                 endpoint.reset()
                 before = cpu_seconds_fine(daemon.pid)
                 time.sleep(IDLE_SECONDS)

@@ -17,12 +17,12 @@ from spotguard.adapters.local_volume import LocalVolume
 
 _CHECKPOINTS = 1000
 _LOOSE = (10_000, 100_000)
-_REST_SECONDS = 40.0
+_REST_SECONDS = 30.0
 
 
 def files(shop: Workshop, record: Record) -> None:
     """Checkpoints of 1,250 to 10,000 files of 10 kB: what each thousand of them costs."""
-    for _ in range(min(shop.rounds, 3)):
+    for _ in range(min(shop.rounds, 2)):
         for count in (1250, 2500, 5000, 10_000):
             staged = shop.scratch / f"files-{count}"
             datasets.many(staged, 100, count, 10_000)

@@ -26,7 +26,7 @@ _MEGABITS = 1000
 _WINDOW_SECONDS = 0.5
 _SETTLE_SECONDS = 0.25
 """After the daemon was stopped or goes on: until what the kernel still had to send is gone, or the bytes flow again."""
-_WINDOWS = 6
+_WINDOWS = 5
 """Of each kind in a run."""
 _SIZE = int(_MEGABITS * 1e6 / 8 * (_WINDOW_SECONDS + _SETTLE_SECONDS))
 
@@ -124,18 +124,19 @@ class Pair:
 
 
 def _pair(daemon: Daemon, steps: Steps) -> Pair:
-    endpoint = daemon.endpoint
+    endpoint, before = daemon.endpoint, daemon.endpoint.stats()["body_bytes"]
     os.kill(daemon.pid, signal.SIGSTOP)
     try:
         time.sleep(_SETTLE_SECONDS)
         alone = steps.per_second(_WINDOW_SECONDS)
+        busy, sunk = cpu_seconds_fine(daemon.pid), cpu_seconds_fine(endpoint.pid)
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
+    began = time.monotonic()
     time.sleep(_SETTLE_SECONDS)
-    began, busy, sunk, sent = time.monotonic(), cpu_seconds_fine(daemon.pid), cpu_seconds_fine(endpoint.pid), endpoint.stats()["body_bytes"]
     beside = steps.per_second(_WINDOW_SECONDS)
-    busy, sunk, sent = cpu_seconds_fine(daemon.pid) - busy, cpu_seconds_fine(endpoint.pid) - sunk, endpoint.stats()["body_bytes"] - sent
     seconds = time.monotonic() - began
+    busy, sunk, sent = cpu_seconds_fine(daemon.pid) - busy, cpu_seconds_fine(endpoint.pid) - sunk, endpoint.stats()["body_bytes"] - before
     return Pair(alone, beside, busy / seconds, sunk / seconds, sent / seconds)
 
 

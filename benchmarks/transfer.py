@@ -49,6 +49,7 @@ class Load:
     make: Callable[[Path, int], None]
     contenders: tuple[str, ...]
     tls: bool = False
+    most_rounds: int = 1000
 
 
 def upload(shop: Workshop, record: Record, *, load: Load) -> None:
@@ -57,7 +58,7 @@ def upload(shop: Workshop, record: Record, *, load: Load) -> None:
     staged = shop.scratch / "staged"
     load.make(staged, 100)
     size = datasets.total_bytes(staged)
-    for number in range(shop.rounds):
+    for number in range(min(shop.rounds, load.most_rounds)):
         for contender in _turned(load.contenders, number):
             with serving(shop.sink, tls=shop.tls if load.tls else None) as endpoint:
                 measured, prefix = _upload(shop, contender, endpoint, staged, size)
@@ -86,7 +87,7 @@ def restore(shop: Workshop, record: Record, *, load: Load) -> None:
         free = shutil.disk_usage(shop.scratch).free
         _insist(free > size * 1.2, f"there is no room for a second copy of {size >> 30} GiB beside the bucket: set BENCH_DIR")
         _insist(machine.available_bytes() > size * 1.3, f"{size >> 30} GiB more do not fit into memory")
-        for number in range(shop.rounds):
+        for number in range(min(shop.rounds, load.most_rounds)):
             for contender in _turned(load.contenders, number):
                 into = shop.scratch / "restored"
                 into.mkdir()

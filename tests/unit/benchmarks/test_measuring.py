@@ -58,7 +58,9 @@ def test_a_command_that_fails_is_no_measurement(programs: Programs) -> None:
 
 
 def test_a_living_process_is_read_as_the_kernel_counts_it() -> None:
-    code = f"{_BURN.format(seconds=0.1)}\nkept = b'x' * (32 << 20)\nprint(flush=True); input()"
+    code = "import threading\ndef burn():\n import time\n while time.thread_time() < 0.1: pass\n"
+    code += "thread = threading.Thread(target=burn); thread.start(); thread.join()"  # it has ended, and counts nevertheless
+    code += "\nkept = b'x' * (32 << 20)\nprint(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
