@@ -28,7 +28,7 @@ test-beside: $(READY)
 
 test-all: test test-beside
 
-# Needs a C compiler, OpenSSL's headers and 10 GiB of memory; ONLY=upload for one of them, ROUNDS=5 runs of each.
+# Needs a C compiler, OpenSSL's headers and 17 GiB of memory; ONLY=upload for one of them, ROUNDS=5 runs of each.
 bench: $(READY) .bench-env/.installed
 	$(VENV)/bin/python -m compileall -q spotguard  # as an installed package is, whatever PYTHONDONTWRITEBYTECODE says
 	$(VENV)/bin/python -m benchmarks --only "$(ONLY)" --rounds $(or $(ROUNDS),5)
