@@ -25,7 +25,7 @@ from benchmarks.transfer import Record, Workshop
 _MEGABITS = 1000
 _WINDOW_SECONDS = 0.5
 _SETTLE_SECONDS = 0.25
-"""After the daemon was stopped or goes on: until what the kernel still had to send is gone, or the bytes flow again."""
+"""After the daemon was stopped or goes on: until what the kernel still had to send is gone, or the upload is back at its cap."""
 _WINDOWS = 5
 """Of each kind in a run."""
 _SIZE = int(_MEGABITS * 1e6 / 8 * (_WINDOW_SECONDS + _SETTLE_SECONDS))
@@ -120,7 +120,7 @@ class Pair:
     """Of the daemon, seconds per second beside."""
     endpoint_cpu: float
     sent: float
-    """Bytes per second beside."""
+    """Bytes per second since the daemon went on; more than the cap, because a body may begin at once then."""
 
 
 def _pair(daemon: Daemon, steps: Steps) -> Pair:
