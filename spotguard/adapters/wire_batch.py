@@ -62,7 +62,7 @@ class Batch:
                 with contextlib.suppress(Unusual):
                     self._ask(lane, small.request(head))
                     waiting.append((lane, small))
-            while waiting:
+            while waiting and not self._broken_off:  # what has arrived can be read after that too: into files that may be closed
                 self._hear(*waiting.popleft())
         except OSError:  # no connection can be had: what was not done by now is left
             pass

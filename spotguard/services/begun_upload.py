@@ -66,14 +66,19 @@ class BegunUpload:
             if self.wrong >= _HOPELESS:
                 self.unproven.clear()
 
+    async def all_landed(self) -> None:
+        """Wait until nothing is being sent ahead. Cancelled: it flies on."""
+        while under_way := [task for task in self.flying.values() if not task.done()]:
+            await asyncio.wait(under_way)
+
     async def ground(self) -> None:
         """Stop what is being sent ahead. On return, also when cancelled meanwhile, nothing of it is under way or reads the file."""
         for task in self.flying.values():
             task.cancel()
         cancelled = False
-        while self.flying:
+        while any(not task.done() for task in self.flying.values()):  # one that was stopped before it began stays in the list
             try:
-                await asyncio.wait(list(self.flying.values()))
+                await self.all_landed()
             except asyncio.CancelledError:
                 cancelled = True
         if cancelled:

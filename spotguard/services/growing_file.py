@@ -76,12 +76,13 @@ class GrowingFile:
         if begun is None:
             return Ending.WHOLE
         try:
-            ending = await self._follow(begun)
-            while ending is Ending.WHOLE and begun.flying:
-                await asyncio.wait(list(begun.flying.values()))
+            if (ending := await self._follow(begun)) is Ending.WHOLE:
+                await begun.all_landed()
         finally:
             await begun.ground()
-        if ending is not Ending.WHOLE and (ending is not Ending.FAILED or self._lost):
+        if begun.taken_over.is_set():  # perhaps only while its parts were stopped: it is not ours to throw away any more
+            return Ending.WHOLE
+        if ending is not Ending.FAILED or self._lost:
             await self._engine.forget(self._key, begun)
         return ending
 
