@@ -62,7 +62,7 @@ class Batch:
                 with contextlib.suppress(Unusual):
                     self._ask(lane, small.request(head))
                     waiting.append((lane, small))
-            while waiting and not self._broken_off:  # what has arrived can be read after that too: into files that may be closed
+            while waiting:
                 self._hear(*waiting.popleft())
         except OSError:  # no connection can be had: what was not done by now is left
             pass
@@ -109,6 +109,9 @@ class Batch:
 
     def _hear(self, lane: http.client.HTTPConnection, small: SmallRequest) -> bool:
         """Whether the connection can be used again."""
+        if self._broken_off:  # what has arrived could still be read, into a file that may be closed by now
+            self._drop(lane)
+            return False
         try:
             closes = small.hear(lane.sock)
         except (OSError, Unusual) as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -216,3 +219,30 @@ def test_without_a_store_nothing_comes_and_nothing_is_raised(file: int) -> None:
         server.close()
         made.batch.run()
     assert made.sums == [None] * COUNT
+
+
+def test_once_it_is_broken_off_no_answer_that_has_arrived_is_written(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with batch(file, {}) as (made, server, connections):
+        take, taken = connections.take, []
+
+        def slowly(place: Place) -> tuple[HTTPConnection, bool]:
+            if taken:
+                wait_until(lambda: len(server.heard) == 1 and bool(select.select([taken[0].sock], [], [], 0)[0]))
+                made.batch.break_off()  # while the next connection is made, which may take longer than anybody waits
+            connection, used_before = take(place)
+            taken.append(connection)
+            return connection, used_before
+
+        monkeypatch.setattr(connections, "take", slowly)
+        made.batch.run()
+        assert len(taken) == 2, "it was not broken off"
+        assert made.sums == [None] * COUNT
+        assert os.fstat(file).st_size == 0
+
+
+def wait_until(seen: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if seen():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come")
