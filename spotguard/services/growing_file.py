@@ -87,9 +87,16 @@ class GrowingFile:
         return ending
 
     async def _begins_like(self, known: KnownFiles, filled: int) -> bool:
-        """What an earlier checkpoint has is copied inside the store once it is whole: sending it would cost the link for nothing."""
-        for size, sums in known.beginnings().items():
-            if size <= filled and await self._volume.checksum(self._held, 0, size) in sums:
+        """What an earlier checkpoint has is copied inside the store once it is whole: sending it would cost the link for nothing.
+
+        However many sizes are known, no byte is read twice."""
+        read, crc = 0, 0
+        for size, sums in sorted(known.beginnings().items()):
+            if size > filled:
+                break
+            piece = await self._volume.checksum(self._held, read, size - read)
+            crc, read = self._engine.combine([(crc, read), (piece, size - read)]), size
+            if crc in sums:
                 return True
         return False
 

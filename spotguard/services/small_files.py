@@ -16,6 +16,9 @@ from spotguard.services.part_slots import PartSlots
 from spotguard.services.throughput import Throughput
 
 _ROW_FILES = 32
+_IN_VAIN = 3
+"""After as many rows of which nothing came, the store is taken for one that does not answer as rows want it: the next _RESTS go alone."""
+_RESTS = 100
 
 
 class _NotAll(Exception):
@@ -42,10 +45,15 @@ class SmallFiles:
         self._bulk = bulk
         self._slots = slots
         self._throughput = throughput
+        self._in_vain = 0
+        self._rests = 0
 
     async def send(self, errands: Sequence[Errand]) -> Sequence[SentObject | None]:
         """Send these small files, all for the same checkpoint. In order: the object, which holds one version of the file, or None for one
         that has to be sent by itself. Cancelled: nothing reads the files any more."""
+        if self._rests:
+            self._rests -= 1
+            return [None] * len(errands)
         size = sum(errand.size for errand in errands)
         first = errands[0]
         answers: Sequence[SentObject | None] = ()
@@ -55,5 +63,8 @@ class SmallFiles:
                 answers = await self._bulk.send_all(offered, metadata=first.metadata)
                 if None in answers:
                     raise _NotAll  # nothing is learned of the link from it
+        self._in_vain = 0 if any(answers) else self._in_vain + 1
+        if self._in_vain == _IN_VAIN:
+            self._in_vain, self._rests = 0, _RESTS
         self._throughput.sent(sum(answer.size for answer in answers if answer is not None))
         return [answer if errand.held.unchanged() else None for errand, answer in zip(errands, answers, strict=True)]

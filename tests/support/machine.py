@@ -14,6 +14,7 @@ from typing import Any
 from spotguard.core.exit_status import ExitStatus
 from spotguard.core.manifest import Host
 from spotguard.core.run_keys import RunKeys
+from spotguard.ports.bulk_send import BulkSend
 from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
@@ -52,6 +53,7 @@ class Machine:
         store: ObjectStore | None = None,
         transfer: PartTransfer | None = None,
         stored: StoredContent | None = None,
+        bulk: BulkSend | None = None,
         **settings: Any,
     ) -> None:
         self.clock = clock or VirtualClock()
@@ -65,7 +67,7 @@ class Machine:
         self.ports = Ports(
             store=self.store,
             transfer=self.transfer,
-            bulk=BulkOver(self.transfer),
+            bulk=bulk or BulkOver(self.transfer),
             stored=stored or MemoryCopies(bucket),
             volume=self.disk,
             trainer=self.trainer,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from spotguard.core.checkpoint import FileStat, LocalFile
-from spotguard.ports.bulk_send import MOST_BYTES
+from spotguard.ports.bulk_send import MOST_BYTES, Offered
+from spotguard.ports.part_transfer import SentObject
 from spotguard.services.small_files import rows
 from tests.support.faulty_store import Fault, Faults, FaultyTransfer
 from tests.support.machine import KEYS, Machine, save_hf
@@ -102,6 +103,27 @@ def test_a_file_that_is_rewritten_while_its_row_is_on_the_way_is_committed_as_it
             world.machine.guard.schedule.hint(name)
             await world.machine.state_of(name, "committed")
             assert world.committed()[f"rank-{rewritten:03}.bin"] == b"another version"
+
+    run_virtual(story())
+
+
+def test_a_store_that_does_not_answer_as_rows_want_it_is_asked_for_few_of_them_and_gets_all_files() -> None:
+    class Mute:
+        asked = 0
+
+        async def send_all(self, offered: Sequence[Offered], *, metadata: Mapping[str, str]) -> Sequence[SentObject | None]:
+            self.asked += 1
+            return [None] * len(offered)
+
+    async def story() -> None:
+        world, mute = World(), Mute()
+        world.machine = Machine(world.bucket, clock=world.clock, disk=world.disk, bulk=mute)
+        async with world.machine.on():
+            for number in range(FILES, 40 * FILES):
+                world.disk.write(f"checkpoint-100/rank-{number:04}.bin", world.content(number))
+            await world.machine.state_of(world.save(), "committed", within=600)
+            assert len(world.committed()) > 40 * FILES
+            assert 3 <= mute.asked < 40
 
     run_virtual(story())
 

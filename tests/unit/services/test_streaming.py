@@ -356,6 +356,23 @@ def test_a_file_that_begins_like_a_committed_one_is_not_sent_but_copied() -> Non
     run_virtual(story())
 
 
+def test_however_many_sizes_are_known_the_beginning_of_a_growing_file_is_read_once() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            for number, parts in enumerate((0.3, 0.5, 0.7, 0.9)):
+                world.disk.write(f"checkpoint-1/shard-{number}.bin", content(parts, seed=number))
+            world.disk.write(f"checkpoint-1/{FILE}", content(0.8, seed=8))
+            await world.machine.state_of(world.finish(1), "committed", within=60)
+            before = world.disk.summed_bytes
+            await world.grow(f"checkpoint-2/{FILE}", content(seed=9))
+            assert world.disk.summed_bytes - before < PART
+            assert world.bucket.uploads
+        world.disk.close()
+
+    run_virtual(story())
+
+
 def test_a_writer_that_pauses_has_no_half_file_sent_as_a_whole_one() -> None:
     async def story() -> None:
         world = World(layout="hf-trainer")
