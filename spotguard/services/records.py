@@ -112,7 +112,7 @@ class Record:
             return CheckpointState.SUPERSEDED
         if self.vanished:
             return CheckpointState.VANISHED
-        if self.task is not None:
+        if self.task is not None and self.capture is not None:  # else it is only noted down that it is committed
             return CheckpointState.UPLOADING
         if self.is_committed:
             return CheckpointState.COMMITTED

@@ -68,6 +68,23 @@ def test_a_lost_answer_at_the_manifest_is_no_second_generation() -> None:
     run_virtual(story())
 
 
+def test_what_is_committed_is_told_as_committed_while_the_note_of_it_is_on_its_way() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            await world.committed(100)
+            world.faults.plan("replace", Fault.HANG)
+            name = world.save(200)
+            async with asyncio.timeout(60):
+                while not world.faults.fired[Fault.HANG]:  # noqa: ASYNC110 - faults tell nobody
+                    await asyncio.sleep(0.05)
+            world.machine.guard.schedule.hint(name)
+            await world.machine.state_of(name, "committed", within=5)
+            world.faults.released.set()
+
+    run_virtual(story())
+
+
 def test_content_that_changes_after_a_lost_answer_gets_the_generation_after_it() -> None:
     async def story() -> None:
         world = World(settle_seconds=2.0)
