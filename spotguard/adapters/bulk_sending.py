@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from spotguard.adapters.part_sending import TRAILER_HEADERS, BodySender, Target
+from spotguard.adapters.aws_chunked import TRAILER_HEADERS
+from spotguard.adapters.part_sending import BodySender, Target
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.small_requests import SmallSend
 from spotguard.adapters.store_wire import StoreWire

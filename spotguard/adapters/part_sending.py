@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from spotguard.adapters.aws_chunked import CRC_HEADER, TRAILER_HEADERS
 from spotguard.adapters.etag import unquoted
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
 from spotguard.adapters.s3_failures import from_wire
 from spotguard.adapters.slice_sums import sums_of
-from spotguard.adapters.small_requests import CRC_HEADER
 from spotguard.adapters.store_wire import StoreWire
 from spotguard.adapters.upload_cap import UploadCap
 from spotguard.adapters.wire_body import FileBody
@@ -24,11 +24,6 @@ from spotguard.core.checksum import encode_crc64
 from spotguard.ports.object_store import ChecksumRefused, StoreError, StoreUnavailable
 from spotguard.ports.part_transfer import Slice
 
-TRAILER_HEADERS = {
-    "content-encoding": "aws-chunked",
-    "x-amz-trailer": CRC_HEADER,
-    "x-amz-sdk-checksum-algorithm": "CRC64NVME",  # as the SDKs send beside the trailer; moto keeps no sum without
-}
 _CAPPED_SLACK = 2.0
 """A capped body may take this many times its time at the cap, beyond what the link needs."""
 

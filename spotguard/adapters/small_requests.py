@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from awscrt.checksums import crc64nvme
 
+from spotguard.adapters.aws_chunked import CRC_HEADER, after_body, before_body
 from spotguard.adapters.small_answer import Unusual, field, read_answer
 from spotguard.adapters.wire_batch import Head
 from spotguard.adapters.wire_body import thread_room
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.part_transfer import Slice
 
-CRC_HEADER = "x-amz-checksum-crc64nvme"
 _BEFORE_BODY = 16 << 10
 """Room for a request's head in front of its body, so that both leave at once."""
 _ERROR_BYTES = 64 << 10
@@ -69,8 +69,7 @@ class SmallSend:
         self._crc = int(crc64nvme(content))
         before, after, beside = b"", b"", {}
         if self._framed:
-            before = f"{size:x}\r\n".encode()
-            after = f"\r\n0\r\n{CRC_HEADER}:{encode_crc64(self._crc)}\r\n\r\n".encode()
+            before, after = before_body(size), after_body(self._crc)
         else:
             beside["content-md5"] = base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
         beside["content-length"] = str(len(before) + size + len(after))

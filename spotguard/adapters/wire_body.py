@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from awscrt.checksums import crc64nvme
 
-from spotguard.core.checksum import encode_crc64
+from spotguard.adapters.aws_chunked import after_body, before_body
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 PIECE_BYTES = 1 << 20
@@ -26,7 +26,7 @@ class FileBody:
 
     def __init__(self, source: Slice, *, framed: bool) -> None:
         self._source = source
-        self._before = f"{source.size:x}\r\n".encode() if framed else b""
+        self._before = before_body(source.size) if framed else b""
         self._framed = framed
         self.crc64nvme = 0
         self.failure: Exception | None = None
@@ -65,7 +65,7 @@ class FileBody:
         return got
 
     def _after(self) -> bytes:
-        return f"\r\n0\r\nx-amz-checksum-crc64nvme:{encode_crc64(self.crc64nvme)}\r\n\r\n".encode() if self._framed else b""
+        return after_body(self.crc64nvme) if self._framed else b""
 
 
 class FileSink:
