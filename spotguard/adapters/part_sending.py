@@ -137,10 +137,10 @@ class BodySender:
             if not named:
                 answer = await self._access.call("head_object", target.subject, {"Key": target.key}, proof="ETag")
                 return int(answer["ContentLength"])
-            before = {"PartNumberMarker": int(named["partNumber"]) - 1, "MaxParts": 1}
-            upload = {"Key": target.key, "UploadId": named["uploadId"]}
-            answer = await self._access.call("list_parts", target.subject, upload | before, proof="IsTruncated")
-            return next((int(part["Size"]) for part in answer.get("Parts", ())), None)
+            number = int(named["partNumber"])
+            one = {"Key": target.key, "UploadId": named["uploadId"], "PartNumberMarker": number - 1, "MaxParts": 1}
+            answer = await self._access.call("list_parts", target.subject, one, proof="IsTruncated")
+            return next((int(part["Size"]) for part in answer.get("Parts", ()) if part["PartNumber"] == number), None)
         except StoreError:
             return None  # no proof either way: the commit compares all sizes anyway
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from spotguard.adapters.aws_chunked import CRC_HEADER
 from spotguard.adapters.connection import S3Settings, connect
 from spotguard.ports.object_store import BucketMissing, ChecksumRefused, StoreDenied, StoreRejected, StoreUnavailable
 from spotguard.ports.part_transfer import SentPart, Slice, Upload
@@ -209,6 +210,19 @@ async def test_a_store_that_keeps_the_framing_as_content_is_found_out_at_once(aw
         await there.transfer.put("k", Slice(fd, 0, 100), only_new=False, metadata={})
     assert ["x-amz-trailer" in headers for headers in server.heard] == [True, False, False]
     assert "content-md5" in server.heard[-1]
+
+
+async def test_the_size_of_another_part_says_nothing_of_the_framing(aws_environment: None, fd: int) -> None:
+    """A store that lists from the first part whatever marker it is given, and the last part is smaller than the first."""
+    listed = "<Part><PartNumber>1</PartNumber><ETag>x</ETag><Size>1000000</Size></Part>"
+    reply = Reply(200, f"<ListPartsResult><IsTruncated>false</IsTruncated>{listed}</ListPartsResult>".encode(), {"etag": '"x"'})
+    server = ScriptedServer(reply)
+    async with serving(server) as endpoint, connect(S3Settings("bench", endpoint_url=endpoint), check=False) as there:
+        for number in (3, 2):
+            sent = await there.transfer.send_part(Upload("k", "1"), number, Slice(fd, 0, 100))
+            assert sent.size == 100
+    assert [headers["x-amz-trailer"] for headers in server.heard if "x-amz-decoded-content-length" in headers] == [CRC_HEADER] * 2
+    assert len(server.heard) == 3, "it was looked at once"
 
 
 async def test_what_is_sent_carries_the_settings_of_the_bucket(aws_environment: None, fd: int) -> None:
