@@ -56,6 +56,9 @@ class Prospects:
         return min((process.started for process in self._trainers.view.value.processes), default=None)
 
     def _size(self) -> int:
-        """Bytes of the save to come: as large as the latest; where none is committed yet, as the largest on disk."""
+        """Bytes of the save to come: as large as the latest, or as one that waits to be committed if that is larger; where there is
+        neither, as the largest on disk."""
         view = self._view.value
-        return view.saves[-1].size if view.saves else max((checkpoint.bytes for checkpoint in view.checkpoints), default=0)
+        waiting = [checkpoint.bytes for checkpoint in view.checkpoints if checkpoint.name in view.uncommitted]
+        known = [save.size for save in view.saves[-1:]] + waiting
+        return max(known or (checkpoint.bytes for checkpoint in view.checkpoints), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,10 +106,11 @@ class Watched:
         self.trainers = TrainerWatch(self.trainer, self.problems, self.clock)
         self.throughput = Throughput(self.clock)
         self.offset: float | None = None
+        self.prospects = Prospects(self.view, self.throughput, self.trainers, self.clock, margin_seconds=5.0)
         self.vigil = Vigil(
             volume=self.disk,
             view=self.view,
-            prospects=Prospects(self.view, self.throughput, self.trainers, self.clock, margin_seconds=5.0),
+            prospects=self.prospects,
             clock_offset=lambda: self.offset,
             problems=self.problems,
             clock=self.clock,
@@ -130,12 +132,13 @@ class Watched:
         now = self.clock.wall().timestamp()
         self.view.publish(ReplicationView(saves=tuple(_save(n, now - age, size, seconds) for n, age in enumerate(ages))))
 
-    def shows(self, size: int) -> None:
+    def shows(self, size: int, *, waiting: bool = False) -> None:
+        """A checkpoint on disk, committed or `waiting` to be; what was committed before stays."""
         status = CheckpointStatus(
             name="checkpoint-1",
             stage="",
             step=1,
-            state=CheckpointState.COMMITTED,
+            state=CheckpointState.COMPLETE if waiting else CheckpointState.COMMITTED,
             files=1,
             bytes=size,
             uploaded_bytes=size,
@@ -144,7 +147,8 @@ class Watched:
             committed_at=None,
             why=None,
         )
-        self.view.publish(ReplicationView(checkpoints=(status,)))
+        uncommitted = (status.name,) if waiting else ()
+        self.view.publish(replace(self.view.value, checkpoints=(status,), uncommitted=uncommitted))
 
 
 def _save(number: int, ended: float, size: int, seconds: float) -> SaveTimes:
@@ -230,6 +234,19 @@ def test_what_can_not_leave_within_a_notice_is_a_problem_with_the_numbers_that_w
         assert problem.message == "80 GB needs 256 s of 115 s: save every 5 min, or 6 Gbit/s"
         await watched.sends_at(2e9)
         assert not await watched.stands(ProblemCode.DOES_NOT_FIT)
+
+    run_virtual(story())
+
+
+def test_one_that_waits_and_is_larger_than_all_before_is_what_has_to_fit() -> None:
+    async def story() -> None:
+        watched = Watched()
+        watched.saved(100, size=5_000_000)
+        await watched.sends_at(20e6)
+        assert not await watched.stands(ProblemCode.DOES_NOT_FIT)
+        watched.shows(40_000_000_000, waiting=True)
+        assert await watched.stands(ProblemCode.DOES_NOT_FIT)
+        assert watched.prospects.exposure().fits_in_notice is False
 
     run_virtual(story())
 
