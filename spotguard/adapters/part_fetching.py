@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import Subject, error_of, refusal_of
-from spotguard.adapters.s3_failures import from_wire
 from spotguard.adapters.s3_multipart import combine
 from spotguard.adapters.store_wire import StoreWire
 from spotguard.adapters.together import run_together
 from spotguard.adapters.wire_body import FileSink
 from spotguard.adapters.wire_exchange import Answer
+from spotguard.adapters.wire_failures import from_wire
 from spotguard.ports.object_store import ObjectExists, StoreError, StoreRejected, StoreUnavailable
 from spotguard.ports.part_transfer import Progress, Slice
 

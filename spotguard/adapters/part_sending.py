@@ -13,12 +13,12 @@ from spotguard.adapters.etag import unquoted
 from spotguard.adapters.patience import Patience
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import TRAILER_REFUSED, Subject, error_of, refusal_of
-from spotguard.adapters.s3_failures import from_wire
 from spotguard.adapters.slice_sums import sums_of
 from spotguard.adapters.store_wire import StoreWire
 from spotguard.adapters.upload_cap import UploadCap
 from spotguard.adapters.wire_body import FileBody
 from spotguard.adapters.wire_exchange import Answer
+from spotguard.adapters.wire_failures import from_wire
 from spotguard.adapters.wire_signing import DECODED_LENGTH
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.object_store import ChecksumRefused, StoreError, StoreUnavailable

@@ -47,7 +47,7 @@ class QuickReads:
     def answer(self, route: Route, operation: str, parameters: Mapping[str, Any], subject: Subject, max_body: int) -> Any:
         """boto3's answer, with a body as bytes; None for whatever boto3 had better be asked: it says what is wrong.
 
-        Raises ObjectMissing, and BotoCoreError where there are no credentials."""
+        Raises ObjectMissing, and CredentialsFault where there are no credentials."""
         read = self._reads.get(operation)
         if read is None:
             return None

@@ -1,4 +1,4 @@
-"""Exceptions of botocore and of the network as port errors."""
+"""Exceptions of botocore, and of what it uses, as port errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from botocore import exceptions as boto
 
 from spotguard.adapters.s3_errors import Refusal, Subject, error_of
+from spotguard.adapters.wire_failures import UNREACHABLE_FIX
 from spotguard.ports.object_store import StoreDenied, StoreError, StoreRejected, StoreUnavailable
 
 CREDENTIALS_FIX = "give this machine an instance role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws"
@@ -25,7 +26,6 @@ _NO_CREDENTIALS = (
 _NETWORK = (boto.HTTPClientError, boto.ConnectionError, boto.EndpointConnectionError, boto.IncompleteReadError, boto.ResponseStreamingError)
 _QUERY = re.compile(r"\?[^\s\"]*")
 """Of the address that botocore names: the subject says already what was asked for."""
-_UNREACHABLE_FIX = "check the network, DNS, the VPC endpoint and proxies; it is tried again"
 
 
 def from_botocore(error: Exception, subject: Subject) -> StoreError:
@@ -35,10 +35,10 @@ def from_botocore(error: Exception, subject: Subject) -> StoreError:
     if isinstance(error, _NO_CREDENTIALS):
         return StoreDenied(f"{subject}: no usable AWS credentials: {reason}", CREDENTIALS_FIX)
     if isinstance(error, _NETWORK):
-        return StoreUnavailable(f"{subject}: no answer: {reason}", _UNREACHABLE_FIX)
+        return StoreUnavailable(f"{subject}: no answer: {reason}", UNREACHABLE_FIX)
     if isinstance(error, boto.ParamValidationError | boto.NoRegionError | boto.InvalidRegionError):
         return StoreRejected(f"{subject}: {reason}", "correct destination.url and destination.region")
-    return StoreUnavailable(f"{subject}: {type(error).__name__}: {reason}", _UNREACHABLE_FIX)
+    return StoreUnavailable(f"{subject}: {type(error).__name__}: {reason}", UNREACHABLE_FIX)
 
 
 def _from_client_error(error: boto.ClientError, subject: Subject) -> StoreError:
@@ -51,11 +51,3 @@ def _from_client_error(error: boto.ClientError, subject: Subject) -> StoreError:
     if code.isdigit():  # a HEAD has no body: botocore gives the status as the code
         code = ""
     return error_of(Refusal(status, code, str(error.response.get("Error", {}).get("Message") or ""), region), subject)
-
-
-def from_wire(error: Exception, subject: Subject) -> StoreError:
-    """For failures without an answer, or with half of one."""
-    if isinstance(error, TimeoutError):
-        return StoreUnavailable(f"{subject}: no answer within the stall limit", "nothing if it passes: it is tried again")
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return StoreUnavailable(f"{subject}: no answer: {reason}", _UNREACHABLE_FIX)

@@ -9,18 +9,15 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
+from spotguard.adapters.aws_environment import AwsSurroundings
 from spotguard.adapters.s3_settings import S3Settings
 
 _COMMON_REGION = re.compile(r"(us|eu|ap|sa|ca|me|af|il|mx)-[a-z]+-\d+")
 """Those whose names end in amazonaws.com (botocore's partition `aws`)."""
 _PLAIN_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 """What can be a host's name."""
-_SWITCHES = ("use_dualstack_endpoint", "use_fips_endpoint", "ignore_configured_endpoint_urls")
-_SECTIONS = ("s3", "services", "endpoint_url")
-"""Of a profile: settings that change where S3 is, or how it is addressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +47,11 @@ def is_custom(endpoint: str) -> bool:
     return ".amazonaws." not in f".{host}"
 
 
-def plain_route(session: Any, settings: S3Settings, generation: int) -> Route | None:
-    """The route that boto3 would find too; None where only its rules know. `session`: botocore's."""
-    region = settings.region or session.get_config_variable("region")
-    profile = session.get_scoped_config()
-    if any(session.get_config_variable(name) for name in _SWITCHES) or any(name in profile for name in _SECTIONS):
+def plain_route(found: AwsSurroundings, settings: S3Settings, generation: int) -> Route | None:
+    """The route that boto3 would find too; None where only its rules know."""
+    region, bundle = settings.region or found.region, found.ca_bundle
+    if found.moves_s3:
         return None
-    bundle = session.get_config_variable("ca_bundle")
     if settings.endpoint_url is not None:
         endpoint = settings.endpoint_url.rstrip("/")
         plain = is_custom(endpoint) and not urlsplit(endpoint).path

@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
-from botocore.exceptions import BotoCoreError
-
+from spotguard.adapters.aws_credentials import CredentialsFault
 from spotguard.adapters.daemon_threads import DaemonThreads
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import Subject
-from spotguard.adapters.s3_failures import from_botocore
 from spotguard.adapters.together import settled
 from spotguard.adapters.wire_address import WireAddress
 from spotguard.adapters.wire_batch import Batch, Head, SmallRequest
@@ -100,8 +98,8 @@ class StoreWire:
         exchange = Exchange(self._connections, address.place, prepare)
         try:
             return await self._ended(exchange.run, exchange.break_off, subject, limit_seconds)
-        except BotoCoreError as error:
-            raise from_botocore(error, subject) from error
+        except CredentialsFault as fault:
+            raise fault.about(subject) from fault
 
     async def batch(
         self,
@@ -131,8 +129,8 @@ class StoreWire:
 
         try:
             await self._ended(batch.run, break_off, subject, limit_seconds)
-        except BotoCoreError as error:
-            raise from_botocore(error, subject) from error
+        except CredentialsFault as fault:
+            raise fault.about(subject) from fault
         except StoreUnavailable:
             return  # some may have been done
 
@@ -157,7 +155,7 @@ class StoreWire:
         self._connections.close()
 
     def _heads(self, address: WireAddress, method: str, headers: Mapping[str, str], *, trailer: bool) -> RequestHeads:
-        """Raises BotoCoreError where there are no credentials; in a thread, as `_signed`."""
+        """Raises CredentialsFault where there are no credentials; in a thread, as `_signed`."""
         signer = PathSigner(
             method,
             address.url("/"),
@@ -171,7 +169,7 @@ class StoreWire:
         return RequestHeads(method, signer, to_proxy=address.url(""), beside=address.to_proxy)
 
     def _signed(self, address: WireAddress, method: str, path: str, headers: Mapping[str, str], *, trailer: bool) -> dict[str, str]:
-        """Raises BotoCoreError where there are no credentials. In a thread: they may have to be fetched."""
+        """Raises CredentialsFault where there are no credentials. In a thread: they may have to be fetched."""
         credentials = self._access.identity.frozen()
         payload = UNSIGNED_WITH_TRAILER if trailer else UNSIGNED
         return sign(method, address.url(path), headers, credentials=credentials, region=address.route.region, payload=payload)

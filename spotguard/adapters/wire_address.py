@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
-
-from botocore.httpsession import where
 
 from spotguard.adapters.s3_route import Route
 from spotguard.adapters.wire_connections import Place
@@ -34,7 +33,7 @@ class WireAddress:
     def place(self) -> Place:
         """Trusts what boto3 trusts: AWS_CA_BUNDLE or the like, else the bundle it comes with (a slim image has no other)."""
         host = urlsplit(f"//{self.host}").hostname or ""
-        return Place(host, self.port, (self.route.ca_bundle or str(where())) if self.route.secure else None, self.proxy)
+        return Place(host, self.port, (self.route.ca_bundle or _boto_bundle()) if self.route.secure else None, self.proxy)
 
     def path(self, key: str, query: str = "") -> str:
         """Percent-encoded as Signature Version 4 wants it. Without a key: of the bucket."""
@@ -49,3 +48,14 @@ class WireAddress:
     def to_proxy(self) -> Mapping[str, str] | None:
         """The headers for a proxy that is asked for the whole URL; None where the path alone is asked for."""
         return None if self.proxy is None or self.route.secure else self.proxy.headers
+
+
+def _boto_bundle() -> str:
+    """certifi's where it is installed, else botocore's own: as its module for HTTP chooses, which takes long to load."""
+    try:
+        from certifi import where
+    except ImportError:
+        import botocore
+
+        return os.path.join(os.path.dirname(botocore.__file__), "cacert.pem")
+    return where()

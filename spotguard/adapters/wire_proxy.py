@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
-
-from botocore.utils import get_environ_proxies
 
 
 class Proxy(NamedTuple):
@@ -25,8 +24,13 @@ def proxy_for(endpoint: str) -> Proxy | None:
     """The proxy for requests to this URL; None where they go straight. Raises ValueError for a port that is none.
 
     The way to the proxy itself is plain, as it is nearly everywhere: what matters is encrypted from end to end inside."""
-    named = get_environ_proxies(endpoint).get(urlsplit(endpoint).scheme)
-    if not named:
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    from urllib.request import getproxies, proxy_bypass  # slow to load, and seldom needed
+
+    parts = urlsplit(endpoint)
+    named = getproxies().get(parts.scheme)
+    if not named or proxy_bypass(parts.netloc):
         return None
     url = urlsplit(named if "://" in named else f"http://{named}")
     user = f"{unquote(url.username)}:{unquote(url.password or '')}" if url.username else None

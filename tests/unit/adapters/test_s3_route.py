@@ -7,6 +7,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 
+from spotguard.adapters.aws_credentials import surroundings_of
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_route import plain_route
 from spotguard.adapters.s3_settings import S3Settings
@@ -28,9 +29,9 @@ pytestmark = pytest.mark.usefixtures("plain_aws_environment")
 )
 def test_a_plain_case_has_the_route_that_boto3_finds(settings: S3Settings) -> None:
     access = S3Access(settings)
-    route = plain_route(access.identity.session(), settings, 0)
+    route = plain_route(access.identity.surroundings(), settings, 0)
     assert route is not None
-    assert route == access._open().route
+    assert route == access._boto().route(access.subject("use"))
     access.close()
 
 
@@ -50,7 +51,7 @@ def test_a_plain_case_has_the_route_that_boto3_finds(settings: S3Settings) -> No
     ids=str,
 )
 def test_whatever_has_rules_of_its_own_is_left_to_boto3(settings: S3Settings) -> None:
-    assert plain_route(botocore.session.Session(), settings, 0) is None
+    assert plain_route(surroundings_of(botocore.session.Session()), settings, 0) is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def test_whatever_has_rules_of_its_own_is_left_to_boto3(settings: S3Settings) ->
 )
 def test_so_is_an_environment_that_moves_s3(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
-    assert plain_route(botocore.session.Session(), S3Settings("bucket", region="eu-west-1"), 0) is None
+    assert plain_route(surroundings_of(botocore.session.Session()), S3Settings("bucket", region="eu-west-1"), 0) is None
 
 
 @pytest.mark.parametrize(
@@ -73,11 +74,11 @@ def test_so_is_an_environment_that_moves_s3(monkeypatch: pytest.MonkeyPatch, nam
 )
 def test_and_a_profile_that_does(tmp_path: Path, line: str) -> None:
     (tmp_path / "config").write_text(f"[default]\n{line}\n[services mine]\ns3 =\n  endpoint_url = http://127.0.0.1:9000\n")
-    assert plain_route(botocore.session.Session(), S3Settings("bucket", region="eu-west-1"), 0) is None
+    assert plain_route(surroundings_of(botocore.session.Session()), S3Settings("bucket", region="eu-west-1"), 0) is None
 
 
 def test_the_region_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
-    route = plain_route(botocore.session.Session(), S3Settings("bucket"), 7)
+    route = plain_route(surroundings_of(botocore.session.Session()), S3Settings("bucket"), 7)
     assert route is not None
     assert (route.endpoint, route.generation) == ("https://s3.eu-north-1.amazonaws.com", 7)

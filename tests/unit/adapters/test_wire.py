@@ -12,14 +12,10 @@ from pathlib import Path
 
 import pytest
 from awscrt.checksums import crc64nvme
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import ReadOnlyCredentials
 
 from spotguard.adapters.wire_body import PIECE_BYTES, FileBody, FileSink
 from spotguard.adapters.wire_connections import Connections, Place
 from spotguard.adapters.wire_exchange import Exchange, WireRequest
-from spotguard.adapters.wire_signing import DECODED_LENGTH, PathSigner, sign
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n"
@@ -261,40 +257,6 @@ def test_a_body_cut_short_is_seen_by_its_length(connections: Connections, file: 
         sink = FileSink(Slice(file, 0, 500))
         answer = get(connections, place, sink).run()
     assert sink.received == 300 or answer.error is not None
-
-
-@pytest.mark.parametrize("payload", ["UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"])
-def test_signatures_are_those_of_botocore(payload: str) -> None:
-    credentials = ReadOnlyCredentials("key", "secret", "token")
-    url, headers = "https://b.s3.amazonaws.com/k%20%40?partNumber=1&uploadId=u", {"host": "b.s3.amazonaws.com", "x-amz-meta-a": "b"}
-    signed = sign("PUT", url, headers, credentials=credentials, region="eu-west-1", payload=payload)
-    request = AWSRequest("PUT", url, headers=headers | {"X-Amz-Content-SHA256": payload, "X-Amz-Security-Token": "token"})
-    request.context["timestamp"] = signed["X-Amz-Date"]
-    theirs = S3SigV4Auth(credentials, "s3", "eu-west-1")
-    request.headers["X-Amz-Date"] = signed["X-Amz-Date"]
-    canonical = theirs.canonical_request(request)
-    assert signed["Authorization"].endswith(theirs.signature(theirs.string_to_sign(request, canonical), request))
-    assert signed["X-Amz-Security-Token"] == "token"
-
-
-@pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_of_requests_that_differ_in_path_and_size_each_has_botocores_signature(method: str) -> None:
-    credentials, headers = ReadOnlyCredentials("key", "secret", "token"), {"host": "b.s3.amazonaws.com"}
-    if method == "PUT":
-        headers |= {"x-amz-meta-a": "b c", "content-encoding": "aws-chunked", DECODED_LENGTH: "0", "x-amz-trailer": "x"}
-    signer = PathSigner(method, "https://b.s3.amazonaws.com/first", headers, credentials=credentials, region="eu-west-1")
-    for size, path in enumerate(("/first", "/k%20%40", "/deep/er", "/first")):
-        own = signer.own(path, 1000 * size)
-        sent = {**signer.headers, **{name: value for name, value in own.items() if name != "Authorization"}}
-        request = AWSRequest(method, f"https://b.s3.amazonaws.com{path}", headers=sent)
-        request.context["timestamp"] = signer.headers["X-Amz-Date"]
-        theirs = S3SigV4Auth(credentials, "s3", "eu-west-1")
-        theirs._inject_signature_to_request(
-            request, theirs.signature(theirs.string_to_sign(request, theirs.canonical_request(request)), request)
-        )
-        assert own["Authorization"] == request.headers["Authorization"]
-        assert own.get(DECODED_LENGTH) == (str(1000 * size) if method == "PUT" else None)
-    assert signer.headers["X-Amz-Security-Token"] == "token"
 
 
 def test_an_answer_that_breaks_off_is_no_answer_of_fewer_bytes(connections: Connections, file: int) -> None:
