@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from spotguard.cli.loading import collector_paused
+
 
 def main() -> None:
     """Run the command line and exit with its status."""
     try:
-        from spotguard.cli.main import cli
+        with collector_paused():
+            from spotguard.cli.main import cli
 
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):

@@ -13,8 +13,7 @@ from spotguard.adapters.exclusion import Exclusion
 from spotguard.adapters.link_reading import NotText, read_link
 from spotguard.adapters.readability import Readability
 from spotguard.adapters.scan_look import Look, same_or_new
-from spotguard.core.checkpoint import Tree
-from spotguard.core.layouts.tree_index import FOLDER_REASON
+from spotguard.core.checkpoint import FOLDER_REASON, Tree
 from spotguard.ports.checkpoint_volume import CannotRead
 
 _OURS = frozenset({".spotguard-tmp", ".spotguard-quarantine"})

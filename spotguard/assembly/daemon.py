@@ -24,8 +24,9 @@ from spotguard.adapters.signal_journal import FileSignalJournal, journal_path
 from spotguard.adapters.system_clock import SystemClock
 from spotguard.adapters.trainers import trainer_for
 from spotguard.adapters.writer_watch import ProcWriterWatch
+from spotguard.assembly.guard_settings import guard_settings
 from spotguard.assembly.metadata import instance_id, metadata_service
-from spotguard.assembly.settings import guard_settings, s3_settings, this_host
+from spotguard.assembly.settings import s3_settings, this_host
 from spotguard.config.models import Config
 from spotguard.core.backoff import RetryPolicy
 from spotguard.core.problem import ProblemCode, Severity

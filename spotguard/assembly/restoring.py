@@ -7,11 +7,11 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from spotguard.adapters.connection import connect
 from spotguard.adapters.local_placement import LocalPlacement
 from spotguard.adapters.local_volume import LocalVolume
-from spotguard.adapters.null_destination import NullDestination
 from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
 from spotguard.adapters.system_clock import SystemClock
 from spotguard.adapters.writer_watch import ProcWriterWatch
@@ -32,7 +32,9 @@ from spotguard.services.catalogue import Catalogue
 from spotguard.services.restore_outcome import RestoreOutcome
 from spotguard.services.restorer import RestorePorts, Restorer, RestoreSettings
 from spotguard.services.resumption import Handover, Say, finished_note, pending_notice
-from spotguard.services.verifier import Verifier, VerifyOutcome
+
+if TYPE_CHECKING:
+    from spotguard.services.verifier import VerifyOutcome
 
 _MANIFESTS_AT_ONCE = 16
 
@@ -128,6 +130,9 @@ class WayBack:
 
     async def verify(self, name: str | None, progress: ProgressSink) -> VerifyOutcome:
         """See `Verifier.verify`."""
+        from spotguard.adapters.null_destination import NullDestination  # of no use to a restore, as its service
+        from spotguard.services.verifier import Verifier
+
         verifier = Verifier(
             self.store,
             self.transfer,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from spotguard.config.entries import Entry, YamlProblem
 from spotguard.config.errors import ConfigError
 from spotguard.config.keys import ENVIRONMENT_PREFIX, KEYS, SECTIONS, Key, suggestion
 from spotguard.config.provenance import OPTION, Given, Source
 from spotguard.config.wording import line_for
-from spotguard.config.yaml_text import Entry, YamlProblem, parse_mapping, parse_value
 
 Layer = dict[str, Given]
 
@@ -23,6 +23,8 @@ _DEFAULTS_FROM = {
 
 def from_file(path: str, content: bytes, mistakes: list[str]) -> Layer:
     """What the file says. Raises ConfigError when it is no YAML at all, because then nothing else can be judged."""
+    from spotguard.config.yaml_text import parse_mapping  # as in _value_of
+
     layer: Layer = {}
     try:
         entries = parse_mapping(content)
@@ -97,6 +99,8 @@ def _value_of(key: Key, text: str) -> Any:
         return None if text == "null" and not key.required else text
     if key.is_list and not text.lstrip().startswith("[") and text.strip() not in {"null", "~", ""}:
         return text  # refused by the model, which says how to write a list
+    from spotguard.config.yaml_text import parse_value  # YAML is loaded where there is any: many commands are given texts only
+
     return _as_dict(parse_value(text))
 
 

@@ -16,6 +16,7 @@ from spotguard.config.keys import KEYS, REQUIRED, SECTIONS
 from spotguard.config.layers import Layer, from_environment, from_file, from_options, from_other_variables, merged
 from spotguard.config.models import Config
 from spotguard.config.provenance import DEFAULT, UNSET, Given, LoadedConfig, Source
+from spotguard.config.pydantic_plugins import no_plugins
 from spotguard.config.wording import describe, line_for
 from spotguard.core.recipes import RECIPES, TARGETS
 
@@ -137,7 +138,8 @@ def _validated(given: Layer, mistakes: list[str], cwd: str) -> Config:
         section, _, field = name.partition(".")
         nested[section][field] = entry.value
     try:
-        config = Config.model_validate(nested, context={"cwd": cwd})
+        with no_plugins():  # the first use builds the models
+            config = Config.model_validate(nested, context={"cwd": cwd})
     except ValidationError as problems:
         raise ConfigError([*mistakes, *describe(problems, given, _sections_in(mistakes))]) from None
     if mistakes:

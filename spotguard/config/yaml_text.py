@@ -5,28 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
+from spotguard.config.entries import Entry, YamlProblem
+
 _MAX_BYTES = 1 << 20
-
-
-class YamlProblem(Exception):
-    """The text is not what is read here. `line` counts from 1; `str()` says why in one clause."""
-
-    def __init__(self, message: str, line: int) -> None:
-        super().__init__(message)
-        self.line = line
-
-
-class Entry(NamedTuple):
-    """One key of a mapping with what stands behind it."""
-
-    key: str
-    value: Any
-    """Plain values; a mapping as a tuple of entries."""
-    line: int
 
 
 class _Loader(yaml.SafeLoader):

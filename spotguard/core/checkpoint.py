@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+FOLDER_REASON = "a folder "
+"""How a reason in `Tree.unreadable` begins when the entry is a folder."""
+
 
 class Unit(StrEnum):
     """What a framework saves as one checkpoint."""

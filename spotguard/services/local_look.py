@@ -1,63 +1,19 @@
-"""What of the checkpoints on this disk is whole, what is torn, and what is being written right now."""
+"""A look at the checkpoints on this disk, before anything is brought back to it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
-from spotguard.core.checkpoint import Inventory, LocalCheckpoint, Order, Tree, Unfinished, Unit, Whole, stage_of
-from spotguard.core.comparison import Likeness
-from spotguard.core.layouts.identify import identify
-from spotguard.core.layouts.learned import paths_of
-from spotguard.core.layouts.registry import LAYOUTS
+from spotguard.core.checkpoint import Inventory, Tree
 from spotguard.core.manifest import Manifest
-from spotguard.core.recovery import LocalCandidate, layout_of_relative
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
-from spotguard.services.commit import whole_seconds
-from spotguard.services.examination import Examination
-
-_NS = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Torn:
-    """A checkpoint on disk that no trainer should go on from."""
-
-    name: str
-    reason: str
-    layout: str
-    paths: tuple[str, ...]
-    """What it consists of, under the root: its folder, or its files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    tree: Tree
-    inventory: Inventory
-    same: frozenset[str] = frozenset()
-    """Names whose content is, by sizes and times, that of their last commit."""
-    whole: tuple[LocalCandidate, ...] = ()
-    """Whole, and not what was committed last under the name."""
-    torn: tuple[Torn, ...] = ()
-    orders: Mapping[str, Order] = field(default_factory=dict)
-    """Of every checkpoint on disk."""
-    ready_in_seconds: float | None = None
-    """When to look again, because one is whole but for the quiet that proves it; None when there is none."""
-
-    def changed_ns(self, name: str) -> int:
-        """The newest modification time of the checkpoint's files and folders; 0 for none."""
-        local = self.inventory.checkpoints.get(name)
-        if local is not None and local.unit is not Unit.DIRECTORY:
-            return max((file.stat.mtime_ns for file in local.files), default=0)
-        below = f"{name}/"
-        found = [stat.mtime_ns for path, stat in self.tree.folders.items() if path == name or path.startswith(below)]
-        found += [stat.mtime_ns for path, stat in self.tree.files.items() if path == name or path.startswith(below)]
-        return max(found, default=0)
+from spotguard.services.local_findings import Look
 
 
 class LocalLook:
+    """In an empty folder, which a new machine has, there is nothing to judge: then no layout is loaded either."""
+
     def __init__(self, volume: CheckpointVolume, clock: Clock, *, layout: str, settle_seconds: float) -> None:
         self._volume = volume
         self._clock = clock
@@ -66,66 +22,25 @@ class LocalLook:
 
     async def names(self) -> Collection[str]:
         """The names of the checkpoints on disk. Raises CannotRead."""
-        return identify(await self._volume.scan(), self._layout).checkpoints.keys()
+        tree = await self._volume.scan()
+        if _is_empty(tree):
+            return ()
+        from spotguard.core.layouts.identify import identify
+
+        return identify(tree, self._layout).checkpoints.keys()
 
     async def look(self, committed: Mapping[str, Manifest], *, generations: Mapping[str, int], offset_seconds: float) -> Look:
         """Examine every checkpoint on disk. `committed`: the last commit of names, where there is one that can be read;
         `generations`: of the last commit, readable or not; `offset_seconds`: to add to file times to have them in S3's clock."""
         tree = await self._volume.scan()
-        inventory = identify(tree, self._layout)
-        examination = Examination(self._volume, settle_seconds=self._settle_seconds)
-        for manifest in committed.values():
-            examination.learn(manifest)
-        same: list[str] = []
-        whole: list[LocalCandidate] = []
-        torn: list[Torn] = []
-        waits: list[tuple[Order, float]] = []
-        orders: dict[str, Order] = {}
-        for found in sorted(inventory.checkpoints.values(), key=lambda local: local.saved_ns):
-            local = replace(found, layout=_known_layout(found, committed))
-            last = committed.get(local.name)
-            saved_at = int(whole_seconds(local.saved_ns, offset_seconds, now=self._clock.wall().timestamp()).timestamp())
-            orders[local.name] = Order(saved_at, -1 if local.step is None else local.step, generations.get(local.name, 0) + 1)
-            verdict = await self._judge(examination, local, last)
-            if verdict is Likeness.SAME and last is not None:
-                same.append(local.name)
-                orders[local.name] = last.order
-            elif isinstance(verdict, Whole):
-                whole.append(LocalCandidate(local.name, orders[local.name]))
-            elif isinstance(verdict, Unfinished) and local.broken is None:  # a broken one can not be stored, but may well be whole
-                torn.append(Torn(local.name, verdict.reason, local.layout, _places(local)))
-                if verdict.waits_only_for_quiet:
-                    waits.append((orders[local.name], verdict.ready_in_seconds or self._settle_seconds))
-        newest_known = max((m.order for m in committed.values()), default=None)
-        worth_it = [seconds for order, seconds in waits if newest_known is None or order > newest_known]
-        return Look(tree, inventory, frozenset(same), tuple(whole), tuple(torn), orders, max(worth_it, default=None))
+        if _is_empty(tree):
+            return Look(tree, Inventory({}, {}, {}, frozenset()))
+        from spotguard.services.local_judgement import LocalJudgement
 
-    async def _judge(self, examination: Examination, local: LocalCheckpoint, manifest: Manifest | None) -> Likeness | Whole | Unfinished:
-        if manifest is not None and local.broken is None:
-            likeness = await examination.likeness(local, manifest)
-            if likeness is Likeness.SAME:
-                return likeness
-            if likeness is Likeness.SHRUNK:
-                return Unfinished("files of its last commit are missing")
-        quiet = max(0.0, self._clock.wall().timestamp() - local.newest_change_ns / _NS)
-        found = await examination.assess(local, quiet_seconds=quiet, declared=False, writer_died=False)
-        if isinstance(found, Whole):
-            examination.predecessors.add(local.name, local.layout, local.saved_ns, paths_of(local))
-        return found
+        judgement = LocalJudgement(self._volume, self._clock, layout=self._layout, settle_seconds=self._settle_seconds)
+        return await judgement.of(tree, committed, generations, offset_seconds)
 
 
-def _known_layout(local: LocalCheckpoint, committed: Mapping[str, Manifest]) -> str:
-    layout = layout_of_relative(local.name, local.layout, committed.values())
-    return layout if layout in LAYOUTS else local.layout  # committed by a later version of ours
-
-
-def _places(local: LocalCheckpoint) -> tuple[str, ...]:
-    if local.unit is Unit.DIRECTORY:
-        return (local.name,)
-    stage = stage_of(local.name)
-    return tuple(f"{stage}/{file.path}" if stage else file.path for file in local.files)
-
-
-def seconds_since(moment_ns: int, clock: Clock) -> float:
-    """How long ago a file time is, on the local clock; 0 for one in the future."""
-    return max(0.0, (clock.wall() - datetime.fromtimestamp(moment_ns / _NS, UTC)).total_seconds())
+def _is_empty(tree: Tree) -> bool:
+    """Whether nothing was found that any layout could have a word on."""
+    return not (tree.files or tree.folders or tree.links or tree.unreadable or tree.special or tree.excluded)

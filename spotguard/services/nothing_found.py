@@ -11,7 +11,6 @@ from spotguard.core.run_keys import ManifestKey, RunKeys
 from spotguard.ports.object_store import ObjectStore
 from spotguard.services.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, RecoveryFailed
 from spotguard.services.restore_outcome import Skipped
-from spotguard.services.uncommitted import look_for_uncommitted, named
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,8 @@ async def why_nothing(
     skipped: Sequence[Skipped],
 ) -> RecoveryFailed:
     """The failure to raise, after all of `tried` were `skipped`. Raises StoreError."""
+    from spotguard.services.uncommitted import look_for_uncommitted, named  # knows the layouts, which a restore that works need not
+
     if tried:
         return _damaged(keys, skipped)
     names = sorted({key.name for key in listed if asked.stage is None or stage_of(key.name) == asked.stage}, reverse=True)

@@ -32,7 +32,8 @@ from spotguard.ports.writer_watch import WriterWatch
 from spotguard.services.catalogue import Catalogue
 from spotguard.services.checkpoint_staging import CheckpointStaging, Staged, moves_of
 from spotguard.services.links_beside import restore_links
-from spotguard.services.local_look import LocalLook, Look
+from spotguard.services.local_findings import Look
+from spotguard.services.local_look import LocalLook
 from spotguard.services.loose_restore import LooseRestore, StagedLoose
 from spotguard.services.nothing_found import Asked, why_nothing
 from spotguard.services.part_fetcher import DamagedObject, PartFetcher

@@ -10,7 +10,7 @@ from spotguard.core.recovery import could_be_picked, quarantine_name
 from spotguard.ports.clock import Clock
 from spotguard.ports.placement import Placement, PlacementFailed
 from spotguard.ports.writer_watch import WriterWatch
-from spotguard.services.local_look import Look, Torn, seconds_since
+from spotguard.services.local_findings import Look, Torn, seconds_since
 from spotguard.services.restore_outcome import LeftAlone, MovedAside
 
 log = structlog.get_logger()

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from spotguard.core.checkpoint import Inventory, LocalCheckpoint, LocalFile, Tree, Unit
+from spotguard.core.checkpoint import FOLDER_REASON, Inventory, LocalCheckpoint, LocalFile, Tree, Unit
 from spotguard.core.layouts.base import Claim, Layout
 from spotguard.core.layouts.contents import Surroundings, as_local_file, checkpoint_of, too_long
 from spotguard.core.layouts.registry import IN_ORDER, LAYOUTS
-from spotguard.core.layouts.tree_index import FOLDER_REASON, Place, TreeIndex, ancestors, is_ignored, last_name, parent_of
+from spotguard.core.layouts.tree_index import Place, TreeIndex, ancestors, is_ignored, last_name, parent_of
 
 STATE_FILE = "training_state.json"
 """What `spotguard.training.save_training_state` writes: a companion of every checkpoint beside it or below the root."""

@@ -42,6 +42,3 @@ IN_ORDER: tuple[Layout, ...] = (
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType({layout.name: layout for layout in IN_ORDER})
 """By name."""
-
-LAYOUT_NAMES: tuple[str, ...] = ("auto", *LAYOUTS)
-"""What `watch.layout` may say."""

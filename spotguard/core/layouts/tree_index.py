@@ -15,9 +15,6 @@ NUMBERED_CHECKPOINT = re.compile(r"^checkpoint-[0-9]+$")
 MAX_KEY_BYTES = 1024
 """S3: an object key is at most 1,024 bytes of UTF-8."""
 
-FOLDER_REASON = "a folder "
-"""How a reason in `Tree.unreadable` begins when the entry is a folder."""
-
 _OURS_ANYWHERE = frozenset({".spotguard-tmp", ".spotguard-quarantine"})
 _MAY_BE_IGNORED = re.compile(r"spotguard-|-checkpoint|\.sagemaker-|_temp")
 _UNDER_CONSTRUCTION = re.compile(r"^tmp-checkpoint|\.orbax-checkpoint-tmp")

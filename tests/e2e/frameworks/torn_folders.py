@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from spotguard.adapters.local_volume import LocalVolume
 from spotguard.core.checkpoint import LocalCheckpoint, Unit
-from spotguard.services.local_look import LocalLook, Look
+from spotguard.services.local_findings import Look
+from spotguard.services.local_look import LocalLook
 from tests.e2e.frameworks.frameworks import Framework
 from tests.e2e.frameworks.story import Story
 

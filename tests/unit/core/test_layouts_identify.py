@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from spotguard.core.checkpoint import LocalCheckpoint, LocalLink, Tree, Unit
 from spotguard.core.layouts.identify import identify
-from spotguard.core.layouts.registry import LAYOUT_NAMES, LAYOUTS
+from spotguard.core.layouts.names import LAYOUT_NAMES
+from spotguard.core.layouts.registry import IN_ORDER
 from tests.unit.core.layout_world import tree
 
 HF = ("config.json", "model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
@@ -39,7 +40,7 @@ def test_the_layouts_of_this_version() -> None:
         "generic-dir",
         "generic-file",
     )
-    assert all(name == layout.name for name, layout in LAYOUTS.items())
+    assert tuple(layout.name for layout in IN_ORDER) == LAYOUT_NAMES[1:]
 
 
 @pytest.mark.parametrize(
