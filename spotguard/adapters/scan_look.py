@@ -8,11 +8,13 @@ from os import stat_result
 
 from spotguard.adapters.holding import file_stat
 from spotguard.core.checkpoint import FileStat, LocalLink, Tree
+from spotguard.core.file_table import FileTable
+from spotguard.core.packed_rows import PackedRows, split, without
 
 
 @dataclass(slots=True)
 class Look:
-    files: dict[str, FileStat] = field(default_factory=dict)
+    files: PackedRows = field(default_factory=PackedRows)
     folders: dict[str, FileStat] = field(default_factory=dict)
     links: dict[str, LocalLink] = field(default_factory=dict)
     excluded: set[str] = field(default_factory=set)
@@ -29,7 +31,7 @@ class Look:
             return not path.startswith(inside) and path not in exact
 
         return cls(
-            files={path: found for path, found in known.files.items() if kept(path)},
+            files=_without(known, paths, inside),
             folders={path: found for path, found in known.folders.items() if kept(path)},
             links={path: found for path, found in known.links.items() if kept(path)},
             excluded={path for path in known.excluded if kept(path)},
@@ -41,7 +43,7 @@ class Look:
     def tree(self) -> Tree:
         """What was gathered; the look is not to be changed any more."""
         return Tree(
-            files=self.files,
+            files=FileTable(self.files),
             folders=self.folders,
             links=self.links,
             excluded=frozenset(self.excluded),
@@ -49,6 +51,16 @@ class Look:
             special=frozenset(self.special),
             sources=self.sources,
         )
+
+
+def _without(known: Tree, paths: Collection[str], inside: tuple[str, ...]) -> PackedRows:
+    files = FileTable.of(known.files).by_folder.copy()
+    for folder in [folder for folder in files.folders() if f"{folder}/".startswith(inside)]:
+        files.put(folder, ())
+    for path in paths:
+        folder, name = split(path)
+        files.put(folder, without(files.packed(folder), name))
+    return files
 
 
 def same_or_new(before: FileStat | None, found: stat_result) -> FileStat:

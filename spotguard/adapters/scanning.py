@@ -10,10 +10,13 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from spotguard.adapters.exclusion import Exclusion
+from spotguard.adapters.holding import file_stat
 from spotguard.adapters.link_reading import NotText, read_link
 from spotguard.adapters.readability import Readability
 from spotguard.adapters.scan_look import Look, same_or_new
 from spotguard.core.checkpoint import FOLDER_REASON, Tree
+from spotguard.core.file_table import FileTable, row_of
+from spotguard.core.packed_rows import Packing, split, with_row
 from spotguard.ports.checkpoint_volume import CannotRead
 
 _OURS = frozenset({".spotguard-tmp", ".spotguard-quarantine"})
@@ -75,7 +78,10 @@ class _Walk:
         self._known = known
         self._follow_links = follow_links
         self._readability = Readability()
+        self._known_files = FileTable.of(known.files)
         self._waiting: list[_Folder] = []
+        self._packing: Packing | None = None
+        """The files of the folder that is being listed."""
 
     def look_at_root(self) -> None:
         try:
@@ -114,6 +120,14 @@ class _Walk:
                 self.look.unreadable[folder.path] = f"{FOLDER_REASON}that cannot be listed ({error.strerror})"
 
     def _list(self, folder: _Folder) -> None:
+        self._packing = Packing()
+        try:
+            self._list_entries(folder)
+        finally:
+            self.look.files.put(folder.path, self._packing.packed(self._known_files.packed(folder.path)))
+            self._packing = None
+
+    def _list_entries(self, folder: _Folder) -> None:
         prefix = f"{folder.path}/" if folder.path else ""
         with os.scandir(folder.absolute) as entries:
             for entry in entries:
@@ -147,9 +161,17 @@ class _Walk:
         if refusal := self._readability.refusal(absolute, found):
             self.look.unreadable[path] = refusal
             return
-        self.look.files[path] = same_or_new(self._known.files.get(path), found)
+        self._note(path, found)
         if outside:
             self.look.sources[path] = absolute
+
+    def _note(self, path: str, found: os.stat_result) -> None:
+        folder, name = split(path)
+        row = row_of(name, file_stat(found))
+        if self._packing is not None:
+            self._packing.add(row)
+        else:
+            self.look.files.put(folder, with_row(self.look.files.packed(folder), row))
 
     def _sort_folder(self, path: str, absolute: str, found: os.stat_result, above: _Above | None) -> None:
         if self._exclusion.leaves_out_folder(path):

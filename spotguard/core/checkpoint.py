@@ -7,10 +7,10 @@ in `_ns` are nanoseconds since the epoch as the filesystem reports them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 FOLDER_REASON = "a folder "
 """How a reason in `Tree.unreadable` begins when the entry is a folder."""
@@ -158,15 +158,33 @@ class LocalCheckpoint:
         return self.files, self.links
 
 
+class LooseFolder(Protocol):
+    """The loose files directly in one folder."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def state(self) -> object:
+        """Equal where the folder holds the same loose files with the same content."""
+        ...
+
+    def files(self) -> Iterator[LocalFile]:
+        """By path."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """All that a scan found, sorted into checkpoints and loose files."""
 
     checkpoints: Mapping[str, LocalCheckpoint]
     loose: Mapping[str, LocalFile]
-    """Loose files by path under the watch root."""
+    """Loose files by path under the watch root, made when they are asked for: there may be many."""
     unreadable: Mapping[str, str]
     special: frozenset[str]
+    loose_folders: Sequence[LooseFolder] = ()
+    """The same folder by folder, which is the quick way."""
 
 
 @dataclass(frozen=True, slots=True)

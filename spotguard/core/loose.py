@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,14 +45,14 @@ def is_due(local: FileStat, known: LooseFile | None, *, sent_ago: float | None, 
 
 
 def encode_index(files: Iterable[LooseFile]) -> bytes:
-    """Sorted by path. Entry by entry: of a hundred thousand all at once would be many times what they come to."""
-    written, between = bytearray(b'{"format":1,"files":['), b""
-    for file in sorted(files, key=lambda file: file.path):
-        written += between
-        written += _encoded({name: getattr(file, name) for name in LooseFile.__slots__}).encode()
+    """In this order. Entry by entry: of a hundred thousand all at once would be many times what they come to."""
+    written, between = io.BytesIO(), b'{"format":1,"files":['
+    for file in files:
+        written.write(between)
+        written.write(_encoded({name: getattr(file, name) for name in LooseFile.__slots__}).encode())
         between = b","
-    written += b"]}"
-    return bytes(written)
+    written.write(b"]}" if written.tell() else b'{"format":1,"files":[]}')
+    return written.getvalue()
 
 
 def decode_index(content: bytes) -> Mapping[str, LooseFile]:

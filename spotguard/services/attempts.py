@@ -131,11 +131,13 @@ class Attempts:
             log.exception("upload.crashed", name=record.name, error=f"{type(error).__name__}: {error}")
         return None
 
-    async def loose(self, due: list[LocalFile], *, urgent: bool, observed_at: float) -> None:
-        """Send loose files, as they were found by looks that cover the whole root since `observed_at`, and their index."""
+    async def loose(self, due: list[LocalFile], *, flushed: bool, observed_at: float) -> None:
+        """Send loose files, as they were found by looks that cover the whole root since `observed_at`, and their index.
+
+        `flushed`: whether that is all there is to send of what was there."""
         try:
             await self._loose.send(due)
-            if urgent:
+            if flushed:
                 self.loose_flushed_at = max(self.loose_flushed_at, observed_at)
             self._loose_failures = 0
             self._health.answered()

@@ -18,7 +18,7 @@ from spotguard.services.attempts import Attempts
 from spotguard.services.checkpoint_upload import UploadTools
 from spotguard.services.committed import Committed
 from spotguard.services.ledger import Ledger, vanish
-from spotguard.services.loose_files import LooseFiles
+from spotguard.services.loose_files import Due, LooseFiles
 from spotguard.services.published import Published
 from spotguard.services.records import Record
 from spotguard.services.streams import Streams
@@ -151,7 +151,7 @@ class Dispatcher:
 
     def report(self, inventory: Inventory) -> DispatchReport:
         urgent = self._urgency.value.flush_loose
-        pending = len(self._loose.due(inventory.loose, urgent=urgent))
+        pending = self._loose.pending(inventory.loose_folders, urgent=urgent)
         return DispatchReport(self._does_not_fit, pending, self._attempts.loose_flushed_at, tuple(sorted(self.unreadable)))
 
     def _decide(self) -> Plan:
@@ -261,19 +261,20 @@ class Dispatcher:
         urgency = self._urgency.value
         if self._whole_ones_hurry():
             return
-        if due := self._loose.due(inventory.loose, urgent=urgency.flush_loose):
+        due = self._loose.due(inventory.loose_folders, urgent=urgency.flush_loose)
+        if due.files or self._loose.owes_index:
             self._loose_task = self._spawn(self._send_loose(due, urgent=urgency.flush_loose, observed_at=observed_at))
         else:
             self._note_loose(inventory, observed_at)
 
     def _note_loose(self, inventory: Inventory, observed_at: float) -> None:
         """Where nothing is due, all that had changed is out."""
-        if self._urgency.value.flush_loose and not self._loose.due(inventory.loose, urgent=True):
+        if self._urgency.value.flush_loose and not self._loose.owes_index and not self._loose.pending(inventory.loose_folders, urgent=True):
             self._attempts.loose_flushed_at = max(self._attempts.loose_flushed_at, observed_at)
 
-    async def _send_loose(self, due: list[LocalFile], *, urgent: bool, observed_at: float) -> None:
+    async def _send_loose(self, due: Due, *, urgent: bool, observed_at: float) -> None:
         try:
-            await self._attempts.loose(due, urgent=urgent, observed_at=observed_at)
+            await self._attempts.loose(due.files, flushed=urgent and due.is_all, observed_at=observed_at)
         finally:
             self._loose_task = None
             self._nudge(None)

@@ -36,7 +36,7 @@ class Ledger:
             record = self._records.setdefault(name, Record(name))
             before, was_whole = record.local, record.capture is not None or record.is_committed
             record.observation = observation = observe(record.observation, local, now=now, wall_ns=wall_ns)
-            record.local = local
+            record.local = before if before == local else local  # the same is in memory once
             if before is None or (was_whole and before.content != local.content):
                 record.writing_since = observation.last_change
             record.write_seconds = observation.last_change - record.writing_since

@@ -98,9 +98,10 @@ class _Gathered:
         while waiting and self.linked <= _MOST_LINKED and grafts <= _MOST_LINKED_FOLDERS:
             here, prefix, through = waiting.pop()
             entries = self.index.entries(here)
-            self.linked += bool(through) * (1 + len(entries.files) + len(entries.links))
-            for path in entries.files:
-                self._take(prefix + last_name(path), path, self.index.tree.files[path])
+            before = len(self.files)
+            for path, stat in entries.stats():
+                self._take(prefix + last_name(path), path, stat)
+            self.linked += bool(through) * (1 + len(self.files) - before + len(entries.links))
             for path in entries.folders:
                 self._take_folder(prefix + last_name(path), path)
                 waiting.append((path, f"{prefix}{last_name(path)}/", through))
@@ -114,8 +115,8 @@ class _Gathered:
     def add_member(self, member: str, base: str) -> None:
         """Take one file, or link to a file, of a checkpoint that is no folder."""
         path = _relative(member, base)
-        if member in self.index.tree.files:
-            self._take(path, member, self.index.tree.files[member])
+        if stat := self.index.file(member):
+            self._take(path, member, stat)
         elif found := self.index.linked_file(member):
             self._take(path, *found)
 

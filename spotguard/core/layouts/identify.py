@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from spotguard.core.checkpoint import FOLDER_REASON, Inventory, LocalCheckpoint, LocalFile, Tree, Unit
+from spotguard.core.checkpoint import FOLDER_REASON, Inventory, LocalCheckpoint, Tree, Unit
 from spotguard.core.layouts.base import Claim, Layout
-from spotguard.core.layouts.contents import Surroundings, as_local_file, checkpoint_of, too_long
+from spotguard.core.layouts.contents import Surroundings, checkpoint_of, too_long
+from spotguard.core.layouts.loose_listing import LooseListing
 from spotguard.core.layouts.registry import IN_ORDER, LAYOUTS
 from spotguard.core.layouts.tree_index import Place, TreeIndex, ancestors, is_ignored, last_name, parent_of
 
@@ -50,20 +51,20 @@ def identify(tree: Tree, layout: str = "auto") -> Inventory:
     auto = layout == "auto"
     asked = IN_ORDER if auto else (LAYOUTS[layout],)
     claims = _Claims()
-    outside = list(_places(index, claims, asked, auto=auto))
-    loose = {path: _loose_file(index, path) for place in outside for path in place.files if path not in claims.owned}
+    outside: list[str] = []
+    overlong: list[str] = []
+    for place in _places(index, claims, asked, auto=auto):
+        outside.append(place.path)
+        overlong += (path for path in place.files if too_long(path))
+    loose = LooseListing(index, outside, claims.owned)
     obstacles = _obstacles(index)
     claimed = claims.by_name
     around = _surroundings(tree, obstacles, claimed)
     checkpoints = {name: checkpoint_of(index, claim, by.name, around[name]) for name, (by, claim) in claimed.items()}
     checkpoints |= _blocked(index, obstacles, claimed, asked)
-    for path in [path for path in loose if too_long(path)]:
-        del loose[path]
-        obstacles[path] = "a name longer than S3 allows"
+    obstacles |= {path: "a name longer than S3 allows" for path in overlong if path not in claims.owned}
     special = frozenset(path for path in tree.special if not is_ignored(path))
-    return Inventory(
-        checkpoints=dict(sorted(checkpoints.items())), loose=dict(sorted(loose.items())), unreadable=obstacles, special=special
-    )
+    return Inventory(dict(sorted(checkpoints.items())), loose, obstacles, special, loose.folders())
 
 
 def _places(index: TreeIndex, claims: _Claims, asked: Iterable[Layout], *, auto: bool) -> Iterator[Place]:
@@ -85,12 +86,6 @@ def _place(index: TreeIndex, path: str) -> Place:
     return Place(path, index, files, entries.folders)
 
 
-def _loose_file(index: TreeIndex, path: str) -> LocalFile:
-    found = index.linked_file(path) if path in index.tree.links else None
-    source, stat = found or (path, index.tree.files[path])
-    return as_local_file(index.tree, path, source, stat)
-
-
 def _obstacles(index: TreeIndex) -> dict[str, str]:
     """What is there but cannot be sent, and why: the unreadable, and links that lead out."""
     found = {path: reason for path, reason in index.tree.unreadable.items() if not is_ignored(path)}
@@ -109,11 +104,11 @@ def _surroundings(tree: Tree, obstacles: Mapping[str, str], claimed: _Claimed) -
     for path in tree.excluded:
         if (owner := _owner(path, claimed)) and not is_ignored(path):
             excluded[owner].append(path)
-    return {name: Surroundings(tuple(sorted(unreadable[name])), tuple(excluded[name]), _companions(tree, name)) for name in claimed}
+    companions = {stage: _companions(tree, stage) for stage in {"", *map(parent_of, claimed)}}
+    return {name: Surroundings(tuple(sorted(unreadable[name])), tuple(excluded[name]), companions[parent_of(name)]) for name in claimed}
 
 
-def _companions(tree: Tree, name: str) -> tuple[str, ...]:
-    stage = parent_of(name)
+def _companions(tree: Tree, stage: str) -> tuple[str, ...]:
     beside = f"{stage}/{STATE_FILE}" if stage else STATE_FILE
     return tuple(sorted(path for path in {beside, STATE_FILE} if path in tree.files))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from spotguard.core.checkpoint import FileStat, LocalLink, Tree
+from spotguard.core.file_table import FileTable
 
 NUMBERED_CHECKPOINT = re.compile(r"^checkpoint-[0-9]+$")
 """The Hugging Face Trainer's folder name (`transformers.trainer_utils.PREFIX_CHECKPOINT_DIR`)."""
@@ -25,6 +26,8 @@ _MARKS = (".sagemaker-uploading", ".sagemaker-uploaded")
 """SageMaker's uploader lays them beside the files (transformers `trainer.py` lists them)."""
 _UNFINISHED = "-unfinished"
 """NeMo's empty marker beside a checkpoint that is being saved or deleted."""
+_SIGNS_OF_IGNORED_FILES = (b".sagemaker-", b"-unfinished")
+"""In the name of each file below the root that is ignored though its folder is not, but for those that `_UNMERGED` tells by the folder."""
 
 
 def last_name(path: str) -> str:
@@ -49,43 +52,81 @@ def is_ignored(path: str, *, folder: bool = False) -> bool:
     return (not folder and parts[-1].endswith(_MARKS)) or _UNMERGED.search(path) is not None
 
 
+def _is_ignored_file(path: str, stat: FileStat) -> bool:
+    return is_ignored(path) or (stat.size == 0 and path.endswith(_UNFINISHED))
+
+
 @dataclass(slots=True)
 class Entries:
-    """The names in one folder, as paths under the root. Filled once, by `TreeIndex.of`."""
+    """What one folder holds, as paths under the root. Filled once, by `TreeIndex.of`; of the files nothing is kept: there may be many."""
 
-    files: list[str] = field(default_factory=list)
+    folder: str
+    table: FileTable
     folders: list[str] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
 
+    @property
+    def files(self) -> list[str]:
+        """Made anew each time."""
+        prefix = f"{self.folder}/" if self.folder else ""
+        return [prefix + name for name in self.file_names()]
 
-_NOTHING = Entries()
+    def file_names(self) -> Iterable[str]:
+        """The last components of the files."""
+        if self._nothing_is_ignored():
+            return self.table.names_in(self.folder)
+        return [last_name(path) for path, _ in self.stats()]
+
+    def stats(self) -> Iterator[tuple[str, FileStat]]:
+        """(path, stat) of each file."""
+        found = self.table.directly_in(self.folder)
+        return found if self._nothing_is_ignored() else ((path, stat) for path, stat in found if not _is_ignored_file(path, stat))
+
+    def holds_a_file(self) -> bool:
+        return next(self.stats(), None) is not None
+
+    def _nothing_is_ignored(self) -> bool:
+        """Told from the packed names of all files at once; the folder itself is not ignored."""
+        if not self.folder or "_temp" in self.folder:
+            return False
+        return not any(sign in piece for piece in self.table.packed(self.folder) for sign in _SIGNS_OF_IGNORED_FILES)
+
+
+_NOTHING = Entries("", FileTable.of({}))
 
 
 @dataclass(frozen=True, slots=True)
 class TreeIndex:
     tree: Tree
+    table: FileTable
     by_folder: dict[str, Entries]
     runs: frozenset[str]
     """Folders with a `checkpoint-<N>` folder somewhere below them."""
+    _unpacked: dict[str, dict[str, FileStat]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tree: Tree) -> TreeIndex:
-        by_folder: dict[str, Entries] = {"": Entries()}
+        table, by_folder = FileTable.of(tree.files), dict[str, Entries]()
         runs: set[str] = set()
+
+        def entries(folder: str) -> Entries:
+            return by_folder.setdefault(folder, Entries(folder, table))
+
+        entries("")
         for path in tree.folders:
             if is_ignored(path, folder=True):
                 continue
-            by_folder.setdefault(path, Entries())
-            by_folder.setdefault(parent_of(path), Entries()).folders.append(path)
+            entries(path)
+            entries(parent_of(path)).folders.append(path)
             if NUMBERED_CHECKPOINT.match(last_name(path)):
                 runs.update(ancestors(path))
-        for path, stat in tree.files.items():
-            if not (is_ignored(path) or (stat.size == 0 and path.endswith(_UNFINISHED))):
-                by_folder.setdefault(parent_of(path), Entries()).files.append(path)
         for path in tree.links:
             if not is_ignored(path):
-                by_folder.setdefault(parent_of(path), Entries()).links.append(path)
-        return cls(tree, by_folder, frozenset(runs))
+                entries(parent_of(path)).links.append(path)
+        for folder in table.folders():
+            if not is_ignored(folder, folder=True):
+                entries(folder)
+        return cls(tree, table, by_folder, frozenset(runs))
 
     def entries(self, folder: str) -> Entries:
         return self.by_folder.get(folder, _NOTHING)
@@ -100,16 +141,24 @@ class TreeIndex:
 
     def holds_something(self, folder: str) -> bool:
         """Whether a file or link is anywhere in it, or what cannot be looked at. A folder may be made long before it is filled."""
-        if any(entries.files or entries.links for entries in self.below(folder)):
+        if any(entries.links or entries.holds_a_file() for entries in self.below(folder)):
             return True
         return any(path.startswith(f"{folder}/") for path in self.tree.unreadable)
 
     def linked_file(self, link: str) -> tuple[str, FileStat] | None:
         """The file under the root that a link leads to, if it leads to one that may be sent."""
         resolved = self.tree.links[link].resolved
-        if resolved is None or is_ignored(resolved) or resolved not in self.tree.files:
+        if resolved is None or is_ignored(resolved):
             return None
-        return resolved, self.tree.files[resolved]
+        stat = self.file(resolved)
+        return None if stat is None else (resolved, stat)
+
+    def file(self, path: str) -> FileStat | None:
+        """The stat of a file, ignored or not; for many files of one folder, which is unpacked once."""
+        folder = parent_of(path)
+        if folder not in self._unpacked:
+            self._unpacked[folder] = dict(self.table.directly_in(folder))
+        return self._unpacked[folder].get(path)
 
     def leads_out(self, link: str) -> bool:
         """Whether a link leads out of the root. One whose target under the root is merely gone does not."""
@@ -148,7 +197,7 @@ class Place:
     def file_names_in(self, folder: str) -> frozenset[str]:
         """The last components of the files and links directly in a folder."""
         entries = self.index.entries(folder)
-        return frozenset(last_name(path) for path in (*entries.files, *entries.links))
+        return frozenset((*entries.file_names(), *map(last_name, entries.links)))
 
     def folder_names_in(self, folder: str) -> frozenset[str]:
         """The last components of the folders directly in a folder."""

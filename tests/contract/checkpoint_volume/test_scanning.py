@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from spotguard.adapters.local_volume import LocalVolume
+from spotguard.core.file_table import FileTable
 from spotguard.core.layouts.identify import identify
 from spotguard.ports.checkpoint_volume import CannotRead
 
@@ -188,7 +189,8 @@ async def test_an_unchanged_tree_costs_no_second_copy(tmp_path: Path) -> None:
     fill(tmp_path, "a/b", "c")
     with volume(tmp_path) as disk:
         first, second = await disk.scan(), await disk.scan()
-    assert all(first.files[path] is second.files[path] for path in first.files)
+    before, after = FileTable.of(first.files), FileTable.of(second.files)
+    assert all(before.packed(folder) is after.packed(folder) for folder in ("", "a"))
 
 
 async def test_many_folders(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ import pytest
 from spotguard.core.checkpoint import Tree
 from spotguard.core.claim import ClaimPhase
 from spotguard.core.exit_status import ExitStatus
+from spotguard.core.loose import decode_index
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
 from spotguard.ports.checkpoint_volume import CannotRead, Copying
+from spotguard.services import loose_files
 from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
 from tests.support.machine import KEYS, Machine, hf_files, save_hf
 from tests.support.memory_metadata import MemoryMetadataService
@@ -386,6 +388,36 @@ def test_a_loose_index_that_can_not_be_read_stops_neither_checkpoints_nor_loose_
     run_virtual(story())
 
 
+def test_loose_files_whose_index_could_not_be_written_are_named_in_it_later() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            await world.committed(100)
+            world.faults.plan("replace", Fault.UNAVAILABLE)
+            world.disk.write("notes.txt", b"hello")
+            world.machine.guard.schedule.hint("notes.txt")
+            await asyncio.sleep(20)
+            assert world.faults.fired[Fault.UNAVAILABLE] == 1
+            assert list(decode_index(world.bucket.objects[KEYS.loose_index].body)) == ["notes.txt"]
+
+    run_virtual(story())
+
+
+def test_more_loose_files_than_go_in_one_pass_are_all_sent_and_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loose_files, "_IN_ONE_PASS", 3)
+
+    async def story() -> None:
+        world = World()
+        for number in range(10):
+            world.disk.write(f"logs/{number}.txt", b"x")
+        async with world.machine.on() as daemon:
+            world.machine.life.stop()
+            await asyncio.wait_for(asyncio.shield(daemon), 60)
+        assert len(decode_index(world.bucket.objects[KEYS.loose_index].body)) == 10
+
+    run_virtual(story())
+
+
 class Refusing(MemoryVolume):
     """A disk on which these may be listed but not opened."""
 
@@ -512,7 +544,7 @@ def test_weeks_of_checkpoints_leave_little_in_memory() -> None:
             assert len(list(guard.ledger)) <= 60
             assert len(guard.committed._read) <= 70
             assert not dispatcher._tools.engine._begun
-            assert len(dispatcher._loose._sent_at) <= 20
+            assert len(dispatcher._loose._settled) <= 20
             assert len(guard.replicator._writers._content) <= 60
             assert len(guard.replicator._writers._seen) <= 60
             assert sum(record.upload is not None for record in guard.ledger) <= 5
