@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from typing import Generic, TypeVar
 
-from spotguard.adapters import holding
+from spotguard.adapters import heap, holding
 from spotguard.adapters.daemon_threads import DaemonThreads
 from spotguard.adapters.exclusion import Exclusion
 from spotguard.adapters.filesystem_type import filesystem_type, is_remote
@@ -36,7 +38,7 @@ class LocalVolume:
         self._remote_devices: dict[int, bool] = {}
 
     async def scan(self, folders: Collection[str] | None = None) -> Tree:
-        return await self._scan_thread.run(lambda: self._scanner.scan(folders))
+        return await self._scan_thread.run(lambda: self._scan(folders))
 
     async def probe(self, probes: Sequence[Probe]) -> Mapping[Probe, Finding]:
         return await self._readers.run(lambda: {probe: self._probe.answer(probe) for probe in probes})
@@ -96,6 +98,13 @@ class LocalVolume:
         except asyncio.CancelledError:
             reading.abandon()
             raise
+
+    def _scan(self, folders: Collection[str] | None) -> Tree:
+        began = time.thread_time()
+        tree = self._scanner.scan(folders)
+        if folders is None:
+            heap.give_back()  # of a look at very many files, and of what was done about the one before
+        return replace(tree, cpu_seconds=time.thread_time() - began)
 
     def _absolute(self, source: str) -> str:
         return os.path.join(self._root, source)

@@ -81,6 +81,8 @@ class Tree:
     """Sockets, FIFOs and devices: never opened."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Path -> absolute path to open, for the files that `watch.follow_links` found outside of the root."""
+    cpu_seconds: float = field(default=0.0, compare=False)
+    """What the look took."""
 
 
 class LocalFile(NamedTuple):

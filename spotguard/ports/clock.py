@@ -1,4 +1,4 @@
-"""The two clocks. Waiting is done by the event loop; these are for arithmetic."""
+"""The clocks. Waiting is done by the event loop; these are for arithmetic."""
 
 from __future__ import annotations
 
@@ -13,4 +13,8 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds on the event loop's axis. Never jumps."""
+        ...
+
+    def cpu(self) -> float:
+        """Seconds that this thread has kept a processor busy."""
         ...

@@ -27,7 +27,7 @@ from spotguard.services.published import Published
 from spotguard.services.records import Record
 from spotguard.services.replication_view import ReplicationView
 from spotguard.services.rewrites import Rewrites
-from spotguard.services.scan_schedule import ScanSchedule
+from spotguard.services.scan_schedule import Cost, ScanSchedule
 from spotguard.services.store_health import StoreHealth
 from spotguard.services.urgency import Urgency
 from spotguard.services.view_builder import build_view
@@ -152,17 +152,21 @@ class Replicator:
             self._scan_at = self._clock.monotonic() + _SCAN_AGAIN_SECONDS
             return
         self._scan_at = None
-        self._schedule.took(self._clock.monotonic() - began, full=paths is None)
+        scanned, resumed = self._clock.monotonic() - began, self._clock.cpu()
         if paths is None:
             self._fully_observed_at = began
         inventory = identify(tree, self._settings.layout)
         self._report_unreadable(inventory)
         self._ledger.see(inventory.checkpoints, now=began, wall_ns=wall_ns)
         self._recognise(group)
+        thought = self._clock.cpu() - resumed
         await self._assess_all()
         await self._rewrites.give_space_back(self._ledger)
+        resumed = self._clock.cpu()
         self._dispatcher.dispatch(inventory, self._schedule.take_closed(), observed_at=self._fully_observed_at)
         self._publish(began, inventory)
+        thought += self._clock.cpu() - resumed
+        self._schedule.took(Cost(scanned, tree.cpu_seconds, thought), full=paths is None)
 
     def _recognise(self, group: asyncio.TaskGroup) -> None:
         """Find out, beside the loop, which of the changed checkpoints are in the bucket: the store may be slow or away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 _DEBOUNCE_SECONDS = 0.03
 _STILL_SECONDS = 0.2
@@ -10,9 +11,23 @@ _STILL_SECONDS = 0.2
 _SHARE = 20
 """A look is followed by a pause of this many times its own duration, so that a trainer that writes without end costs us 5 %."""
 _FULL_SHARE = 500
-"""A full scan is this many times its own duration away from the one before."""
+"""A full scan is at least this many times its own CPU time away from the one before."""
+_FULL_LOOK_SHARE = 750
+"""The same with all that is made out of it, where events tell of changes meanwhile. Both leave a daemon at rest under 0.2 % of a core."""
+_LONGEST_THOUGHT_SECONDS = 1.0
 DRAIN_SECONDS = 0.5
 _SCAN_ONLY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a look took."""
+
+    scan_seconds: float
+    """From its beginning until what is on disk was known."""
+    scan_cpu_seconds: float
+    thought_cpu_seconds: float
+    """To make out what that means, in the event loop's thread."""
 
 
 class ScanSchedule:
@@ -23,8 +38,8 @@ class ScanSchedule:
         self._wake = asyncio.Event()
         self._everything = True
         self._full_at = float("-inf")
-        self._full_cost = 0.0
-        self._last_cost = 0.0
+        self._has_hints = True
+        self._full_cost = self._last_cost = Cost(0.0, 0.0, 0.0)
 
     def hint(self, path: str | None, closed: bool = False) -> None:
         """Something happened at `path` (None: anywhere). From the event loop's thread."""
@@ -50,12 +65,13 @@ class ScanSchedule:
 
     def scan_only(self) -> None:
         """There will be no hints: look at everything more often."""
+        self._has_hints = False
         self._rescan_seconds = min(self._rescan_seconds, _SCAN_ONLY_SECONDS)
         self._wake.set()
 
     def take(self, now: float) -> set[str] | None:
         """The paths to look at now; None for the whole root."""
-        due = now - self._full_at >= max(self._rescan_seconds, _FULL_SHARE * self._full_cost)
+        due = now >= self._full_due
         touched, self._touched = self._touched, set()
         if self._everything or due:
             self._everything = False
@@ -68,16 +84,15 @@ class ScanSchedule:
         closed, self._closed = self._closed, set()
         return closed
 
-    def took(self, seconds: float, *, full: bool) -> None:
-        """How long the last scan took."""
-        self._last_cost = seconds
+    def took(self, cost: Cost, *, full: bool) -> None:
+        """What the last look took."""
+        self._last_cost = cost
         if full:
-            self._full_cost = seconds
+            self._full_cost = cost
 
     async def pause(self, now: float, *, next_due: float | None, draining: bool) -> None:
         """Wait for a hint, for `next_due` (monotonic), or for the next full scan."""
-        full_due = self._full_at + max(self._rescan_seconds, _FULL_SHARE * self._full_cost)
-        until = min(full_due, next_due if next_due is not None else full_due)
+        until = min(self._full_due, next_due if next_due is not None else self._full_due)
         if draining:
             until = min(until, now + DRAIN_SECONDS)
         loop = asyncio.get_running_loop()
@@ -92,5 +107,14 @@ class ScanSchedule:
             await asyncio.sleep(_DEBOUNCE_SECONDS if draining else max(_DEBOUNCE_SECONDS, self._gap() - (loop.time() - began)))
         self._wake.clear()
 
+    @property
+    def _full_due(self) -> float:
+        cost = self._full_cost
+        apart = _FULL_SHARE * cost.scan_cpu_seconds
+        if self._has_hints:
+            apart = max(apart, _FULL_LOOK_SHARE * (cost.scan_cpu_seconds + cost.thought_cpu_seconds))
+        return self._full_at + max(self._rescan_seconds, apart)
+
     def _gap(self) -> float:
-        return min(5.0, max(_DEBOUNCE_SECONDS, _SHARE * self._last_cost))
+        thought = min(_LONGEST_THOUGHT_SECONDS, self._last_cost.thought_cpu_seconds)
+        return max(_DEBOUNCE_SECONDS, min(5.0, _SHARE * self._last_cost.scan_seconds), thought)

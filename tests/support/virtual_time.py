@@ -46,6 +46,10 @@ class VirtualClock:
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def cpu(self) -> float:
+        """Nothing that is done in virtual time is work."""
+        return 0.0
+
     def wall(self) -> datetime:
         return START + timedelta(seconds=self.monotonic() + self.skew_seconds)
 

@@ -50,6 +50,9 @@ class WallClock:
 
         return asyncio.get_running_loop().time()
 
+    def cpu(self) -> float:
+        return 0.0
+
 
 @dataclass
 class NewMachine:

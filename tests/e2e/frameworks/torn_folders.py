@@ -28,6 +28,9 @@ class Tomorrow:
     def monotonic(self) -> float:
         return 86_400.0
 
+    def cpu(self) -> float:
+        return 0.0
+
 
 class Torn(NamedTuple):
     path: str

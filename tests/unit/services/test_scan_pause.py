@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from spotguard.services.scan_schedule import ScanSchedule
+import pytest
+
+from spotguard.services.scan_schedule import Cost, ScanSchedule
 from tests.support.virtual_time import run_virtual
 
 
@@ -14,7 +16,7 @@ def looked_after(event_after: float) -> float:
     async def story() -> float:
         schedule, loop = ScanSchedule(rescan_seconds=1000), asyncio.get_running_loop()
         schedule.take(loop.time())
-        schedule.took(0.1, full=False)
+        schedule.took(Cost(0.1, 0.1, 0.0), full=False)
         loop.call_later(event_after, schedule.hint, "checkpoint-1")
         began = loop.time()
         await schedule.pause(began, next_due=None, draining=False)
@@ -29,3 +31,38 @@ def test_what_happens_soon_after_a_look_waits_for_the_rest_of_its_pause() -> Non
 
 def test_what_happens_after_a_long_quiet_is_looked_at_at_once() -> None:
     assert looked_after(60.0) < 0.1
+
+
+def full_look_after(cost: Cost, *, has_hints: bool = True) -> float:
+    """Seconds from a full look that took so much to the next one, while nothing happens."""
+
+    async def story() -> float:
+        schedule, loop = ScanSchedule(rescan_seconds=30), asyncio.get_running_loop()
+        if not has_hints:
+            schedule.scan_only()
+        began = loop.time()
+        assert schedule.take(began) is None
+        schedule.took(cost, full=True)
+        while schedule.take(loop.time()) is not None:
+            await schedule.pause(loop.time(), next_due=None, draining=False)
+        return loop.time() - began
+
+    return run_virtual(story())
+
+
+def test_full_looks_that_cost_little_come_at_the_interval() -> None:
+    assert full_look_after(Cost(0.01, 0.01, 0.01)) == pytest.approx(30, abs=0.1)
+
+
+@pytest.mark.parametrize(("scan", "thought"), [(0.1, 0.0), (0.05, 0.15), (0.7, 0.7)])
+def test_full_looks_take_less_than_a_fifth_of_a_percent_of_a_core(scan: float, thought: float) -> None:
+    assert (scan + thought) / full_look_after(Cost(scan, scan, thought)) < 0.0015
+
+
+def test_a_busy_machine_does_not_keep_full_looks_apart() -> None:
+    assert full_look_after(Cost(5.0, 0.01, 0.01)) == pytest.approx(30, abs=0.1)
+
+
+def test_without_events_only_the_scan_itself_keeps_full_looks_apart() -> None:
+    assert full_look_after(Cost(0.01, 0.01, 1.0), has_hints=False) == pytest.approx(5, abs=0.1)
+    assert full_look_after(Cost(0.1, 0.1, 1.0), has_hints=False) == pytest.approx(50, abs=0.1)
