@@ -7,7 +7,8 @@ ever overwritten. Files are held open while they wait, so that what the trainer 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from spotguard.core.checkpoint import FileStat, LocalFile
 from spotguard.ports.checkpoint_volume import CannotRead, Copying, HeldFile
@@ -42,6 +43,8 @@ class CheckpointUpload:
         self._tools = tools
         self._placing = FilePlacing(tools, name, self.tally, is_directory=is_directory, rank=rank)
         self._held: dict[str, HeldFile] = {}
+        self._read: list[HeldFile] = []
+        """Those that are being read, once for each reader: they are closed when the last of them has ended."""
         self._from_copies: set[tuple[str, FileStat]] = set()
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -126,10 +129,10 @@ class CheckpointUpload:
             self.sent.pop(path, None)
 
     def let_go(self) -> None:
-        """Close all files that are held open."""
-        for held in self._held.values():
-            held.close()
-        self._held.clear()
+        """Close all files that are held open; one that is being read, when nothing reads it any more."""
+        letting_go, self._held = self._held, {}
+        for held in letting_go.values():
+            self._close_unread(held)
 
     async def give_up(self) -> None:
         """Close the files and throw unfinished multipart uploads away. What was sent whole stays for the janitor."""
@@ -163,8 +166,8 @@ class CheckpointUpload:
         if held is not None and enough and same_content(held.stat, file.stat):
             return held
         if held is not None:
-            held.close()
             del self._held[file.path]
+            self._close_unread(held)
         await self._tools.until_telling(file.stat)
         try:
             fresh = await self._tools.volume.hold(file.source, copying)
@@ -194,14 +197,16 @@ class CheckpointUpload:
         """Send what of these small files goes without trouble."""
         await self._hold_all(row)
         held = {file: held for file in row if (held := self._held.get(file.path)) and same_content(held.stat, file.stat)}
-        for file, sent in (await self._placing.place_small(held)).items():
-            self._note(file, held[file], sent)
+        with self._reading(held):
+            for file, sent in (await self._placing.place_small(held)).items():
+                self._note(file, held[file], sent)
 
     async def _send_one(self, file: LocalFile) -> None:
         async with self._locks.setdefault(file.path, asyncio.Lock()):
             if not self._is_sent(file):
                 held = await self._hold(file)
-                self._note(file, held, await self._placing.place(file, held))
+                with self._reading({file: held}):
+                    self._note(file, held, await self._placing.place(file, held))
 
     def _note(self, file: LocalFile, held: HeldFile, sent: SentFile) -> None:
         """It is in the bucket."""
@@ -209,5 +214,21 @@ class CheckpointUpload:
         if held.private:
             self._from_copies.add((file.path, file.stat))
         self.tally.placed(file)
-        held.close()
-        self._held.pop(file.path, None)
+        if self._held.get(file.path) is held:
+            del self._held[file.path]
+
+    @contextmanager
+    def _reading(self, files: Mapping[LocalFile, HeldFile]) -> Iterator[None]:
+        """While these are read nothing closes them; afterwards those that are not held any more are closed."""
+        self._read += files.values()
+        try:
+            yield
+        finally:
+            for file, held in files.items():
+                self._read.remove(held)
+                if self._held.get(file.path) is not held:
+                    self._close_unread(held)
+
+    def _close_unread(self, held: HeldFile) -> None:
+        if held not in self._read:
+            held.close()
