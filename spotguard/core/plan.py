@@ -30,6 +30,8 @@ _SLACK_UNDER_WAY = 1.1
 """What is under way keeps the link until it misses by a tenth: an estimate near the limit would else turn the link over again and
 again, and each time what is in flight is lost."""
 _ALMOST_DONE = 10
+_COMPARED_BYTES_PER_SECOND = 500e6
+"""What went ahead is read again at this rate at least: it was just written, so most of it is in the page cache, or else on a local disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Pending:
     order: Order
     bytes_left: int
     """Still to be sent."""
+    unproven_bytes: int = 0
+    """Went while the file was still being written: is read again and compared before it counts."""
     begun: bool = False
     """Something of it has been sent since it became whole, or its upload has been started."""
     expendable: bool = False
@@ -111,7 +115,7 @@ def _triage(newest_first: Sequence[Pending], world: World, seconds_left: float) 
     misfits: list[GivenUpName] = []
     needed = 0.0
     for p in left:
-        seconds = p.bytes_left / rate + COMMIT_SECONDS
+        seconds = p.bytes_left / rate + p.unproven_bytes / _COMPARED_BYTES_PER_SECOND + COMMIT_SECONDS
         slack = _SLACK_UNDER_WAY if p.begun else 1.0
         if needed + seconds <= seconds_left * slack:
             fitting.append(p)

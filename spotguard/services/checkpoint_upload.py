@@ -62,6 +62,10 @@ class CheckpointUpload:
         unsent = (file for file in files if not self._is_sent(file) and not self._placing.is_duplicate(file))
         return sum(max(0, file.stat.size - self.tally.there(file)) for file in unsent)
 
+    def unproven_bytes(self, files: Sequence[LocalFile]) -> int:
+        """How much of what is not left went before the files were whole, and is to be compared with them."""
+        return sum(self.tally.unproven(file) for file in files if not self._is_sent(file))
+
     def secures(self, files: Sequence[LocalFile]) -> bool:
         """Whether each of these contents is sent or held open."""
         return all(self._is_sent(file) or self._is_held(file) for file in files)

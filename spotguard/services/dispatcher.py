@@ -288,4 +288,5 @@ def _pending(record: Record) -> Pending:
     assert record.capture is not None
     files = record.capture.checkpoint.files
     left = record.upload.bytes_left(files) if record.upload else record.capture.checkpoint.total_bytes
-    return Pending(record.name, record.stage, record.order(), left, begun=record.task is not None)
+    unproven = record.upload.unproven_bytes(files) if record.upload else 0
+    return Pending(record.name, record.stage, record.order(), left, unproven, begun=record.task is not None)

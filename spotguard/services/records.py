@@ -101,9 +101,12 @@ class Record:
 
     def order(self) -> Order:
         """Of the captured content; the generation is the one it would get."""
+        return self.order_if_saved_at(int(self.capture.saved_at.timestamp()) if self.capture else 0)
+
+    def order_if_saved_at(self, seconds: int) -> Order:
+        """Of its next commit, whatever of it is captured; `seconds` since the epoch."""
         step = step_of(self.name)
-        saved_at = int(self.capture.saved_at.timestamp()) if self.capture else 0
-        return Order(saved_at, -1 if step is None else step, self.committed.generation + 1 if self.committed else 1)
+        return Order(seconds, -1 if step is None else step, self.committed.generation + 1 if self.committed else 1)
 
     def state(self) -> CheckpointState:
         if self.failed:

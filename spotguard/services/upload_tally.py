@@ -68,7 +68,11 @@ class UploadTally:
 
     def there(self, file: LocalFile) -> int:
         """Bytes of a file that is not sent whole which are on their way, or lie in the bucket as parts."""
-        return min(file.stat.size, self._there.get(file, 0) + self._ahead.get(file.path, 0))
+        return min(file.stat.size, self._there.get(file, 0) + self.unproven(file))
+
+    def unproven(self, file: LocalFile) -> int:
+        """Of `there`: what went before the file was whole and was not compared with it yet."""
+        return min(file.stat.size, self._ahead.get(file.path, 0))
 
     def placed(self, file: LocalFile) -> None:
         """It is in the bucket, whole."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from spotguard.core.checkpoint import CheckpointState, Order, Unfinished
+from spotguard.core.checkpoint import CheckpointState, Unfinished
 from spotguard.core.manifest import Manifest
 from spotguard.core.plan import GivenUpName
 from spotguard.services.committed import Committed
@@ -57,10 +57,7 @@ def _is_missed(record: Record, committed: Committed) -> bool:
     if not record.failed or record.local is None:
         return False
     newest = committed.newest_of_stages().get(record.stage)
-    step = record.local.step
-    order = Order(
-        record.local.saved_ns // 1_000_000_000, -1 if step is None else step, record.committed.generation + 1 if record.committed else 1
-    )
+    order = record.order_if_saved_at(record.local.saved_ns // 1_000_000_000)
     return newest is None or order > newest
 
 

@@ -204,6 +204,12 @@ def test_of_two_that_do_not_both_fit_the_newer_goes_and_the_other_is_named() -> 
     assert [g.name for g in decided.does_not_fit] == ["a/checkpoint-1"]
 
 
+def test_what_went_before_its_file_was_whole_takes_the_time_to_be_compared() -> None:
+    ahead = Pending("checkpoint-1", "", Order(1, 1, 1), bytes_left=1_000, unproven_bytes=5_000_000_000)
+    assert plan(World((ahead,), seconds_left=10, bytes_per_second=1_000)).does_not_fit
+    assert not plan(World((ahead,), seconds_left=13, bytes_per_second=1_000)).does_not_fit
+
+
 def test_an_almost_done_one_of_another_stage_is_finished_first_when_both_fit() -> None:
     almost = Pending("a/checkpoint-1", "a", Order(1, 1, 1), 100, begun=True)
     newer = Pending("b/checkpoint-2", "b", Order(2, 2, 1), 6_000)
