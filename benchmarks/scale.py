@@ -14,6 +14,7 @@ from benchmarks.guarding import RUN, SPOTGUARD, Daemon, guarding
 from benchmarks.measuring import cpu_seconds_fine, peak_mib, resident_mib
 from benchmarks.transfer import Record, Workshop
 from spotguard.adapters.local_volume import LocalVolume
+from spotguard.core.loose import LooseFile, encode_index
 
 _CHECKPOINTS = 1000
 _LOOSE = (10_000, 100_000)
@@ -69,12 +70,14 @@ def loose(shop: Workshop, record: Record) -> None:
     """Loose files, all of them sent once; then nothing happens any more. And a tenth as many: does it grow in proportion?"""
     for count in _LOOSE:
         watched = shop.scratch / "watched"
-        for number in range(count):
-            datasets.write(watched / f"{number // 1000:03}-logs" / f"{number:06}.txt", 100)
+        paths = [f"{number // 1000:03}-logs/{number:06}.txt" for number in range(count)]
+        for path in paths:
+            datasets.write(watched / path, 100)
+        whole_index = len(encode_index(LooseFile(path, path, 100, "AAAAAAAAAAA=", 0o644, time.time_ns()) for path in paths))
         with serving(shop.sink) as endpoint, guarding(endpoint, watched, warm=False) as daemon:
             began = time.monotonic()
-            while not endpoint.keys(f"{RUN}/.spotguard/loose.json"):
-                if time.monotonic() - began > 220:
+            while endpoint.stored_bytes(f"{RUN}/.spotguard/loose.json") < whole_index:
+                if time.monotonic() - began > 250:
                     raise RuntimeError("the loose files were not sent in time")
                 time.sleep(0.5)
             seconds = time.monotonic() - began

@@ -23,6 +23,7 @@ from spotguard.ports import checkpoint_volume as port
 
 T = TypeVar("T")
 _READERS = 3
+_GIVE_BACK_SECONDS = 5.0
 
 
 class LocalVolume:
@@ -35,6 +36,7 @@ class LocalVolume:
         self._probe = StructureProbe(self._root)
         self._scan_thread = DaemonThreads("volume-scan", 1)  # of its own, so that no long checksum delays a scan in a drain
         self._readers = DaemonThreads("volume-read", _READERS)
+        self._gave_back_at = float("-inf")
         self._remote_devices: dict[int, bool] = {}
 
     async def scan(self, folders: Collection[str] | None = None) -> Tree:
@@ -100,10 +102,11 @@ class LocalVolume:
             raise
 
     def _scan(self, folders: Collection[str] | None) -> Tree:
-        began = time.thread_time()
+        began, began_at = time.thread_time(), time.monotonic()
         tree = self._scanner.scan(folders)
-        if folders is None:
-            heap.give_back()  # of a look at very many files, and of what was done about the one before
+        if began_at - self._gave_back_at > _GIVE_BACK_SECONDS:
+            self._gave_back_at = began_at
+            heap.give_back()  # after looks at very many files, and what was done about them
         return replace(tree, cpu_seconds=time.thread_time() - began)
 
     def _absolute(self, source: str) -> str:
