@@ -24,6 +24,7 @@ from spotguard.ports import checkpoint_volume as port
 T = TypeVar("T")
 _READERS = 3
 _GIVE_BACK_SECONDS = 5.0
+"""After a look: what it and what was done about it has left free, of many files tens of megabytes, is given back to the system then."""
 
 
 class LocalVolume:
@@ -36,11 +37,14 @@ class LocalVolume:
         self._probe = StructureProbe(self._root)
         self._scan_thread = DaemonThreads("volume-scan", 1)  # of its own, so that no long checksum delays a scan in a drain
         self._readers = DaemonThreads("volume-read", _READERS)
-        self._gave_back_at = float("-inf")
+        self._giving_back: asyncio.Task[None] | None = None
         self._remote_devices: dict[int, bool] = {}
 
     async def scan(self, folders: Collection[str] | None = None) -> Tree:
-        return await self._scan_thread.run(lambda: self._scan(folders))
+        tree = await self._scan_thread.run(lambda: self._scan(folders))
+        if self._giving_back is None or self._giving_back.done():
+            self._giving_back = asyncio.ensure_future(self._give_back())
+        return tree
 
     async def probe(self, probes: Sequence[Probe]) -> Mapping[Probe, Finding]:
         return await self._readers.run(lambda: {probe: self._probe.answer(probe) for probe in probes})
@@ -91,6 +95,8 @@ class LocalVolume:
 
     def close(self) -> None:
         """Let the threads end after what they are doing; nothing may be asked any more."""
+        if self._giving_back is not None and not self._giving_back.done():
+            self._giving_back.cancel()
         self._scan_thread.close()
         self._readers.close()
 
@@ -102,12 +108,13 @@ class LocalVolume:
             raise
 
     def _scan(self, folders: Collection[str] | None) -> Tree:
-        began, began_at = time.thread_time(), time.monotonic()
+        began = time.thread_time()
         tree = self._scanner.scan(folders)
-        if began_at - self._gave_back_at > _GIVE_BACK_SECONDS:
-            self._gave_back_at = began_at
-            heap.give_back()  # after looks at very many files, and what was done about them
         return replace(tree, cpu_seconds=time.thread_time() - began)
+
+    async def _give_back(self) -> None:
+        await asyncio.sleep(_GIVE_BACK_SECONDS)
+        await self._readers.run(heap.give_back)
 
     def _absolute(self, source: str) -> str:
         return os.path.join(self._root, source)

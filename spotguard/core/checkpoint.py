@@ -185,7 +185,7 @@ class Inventory:
     """Loose files by path under the watch root, made when they are asked for: there may be many."""
     unreadable: Mapping[str, str]
     special: frozenset[str]
-    loose_folders: Sequence[LooseFolder] = ()
+    loose_folders: Sequence[LooseFolder] = field(default=(), compare=False)
     """The same folder by folder, which is the quick way."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,13 +45,13 @@ def is_due(local: FileStat, known: LooseFile | None, *, sent_ago: float | None, 
 
 def encode_index(files: Iterable[LooseFile]) -> bytes:
     """In this order. Entry by entry: of a hundred thousand all at once would be many times what they come to."""
-    written, between = io.BytesIO(), b'{"format":1,"files":['
+    written, between = bytearray(), b'{"format":1,"files":['
     for file in files:
-        written.write(between)
-        written.write(_encoded({name: getattr(file, name) for name in LooseFile.__slots__}).encode())
+        written += between
+        written += _encoded({name: getattr(file, name) for name in LooseFile.__slots__}).encode()
         between = b","
-    written.write(b"]}" if written.tell() else b'{"format":1,"files":[]}')
-    return written.getvalue()
+    written += b"]}" if written else b'{"format":1,"files":[]}'
+    return bytes(written)
 
 
 def decode_index(content: bytes) -> Mapping[str, LooseFile]:
