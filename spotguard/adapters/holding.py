@@ -8,8 +8,7 @@ import stat
 import sys
 from collections.abc import Callable
 
-from awscrt.checksums import crc64nvme
-
+from spotguard.adapters.crc64 import crc64nvme
 from spotguard.adapters.private_copy import private_copy
 from spotguard.core.checkpoint import FileStat
 from spotguard.ports.checkpoint_volume import CannotRead, Copying, Growth

@@ -10,8 +10,7 @@ import stat
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from awscrt.checksums import crc64nvme
-
+from spotguard.adapters.crc64 import crc64nvme
 from spotguard.adapters.disk_paths import (
     QUARANTINE,
     TEMPORARY,

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from awscrt.checksums import crc64nvme
-
+from spotguard.adapters.crc64 import crc64nvme
 from spotguard.adapters.etag import unquoted
 from spotguard.adapters.s3_access import S3Access
 from spotguard.core.checksum import decode_crc64, encode_crc64

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from awscrt.checksums import combine_crc64nvme
-
+from spotguard.adapters.crc64 import combine_crc64nvme
 from spotguard.adapters.s3_access import S3Access
 from spotguard.adapters.s3_errors import Subject
 from spotguard.core.checksum import decode_crc64, encode_crc64

@@ -7,8 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from awscrt.checksums import crc64nvme
-
+from spotguard.adapters.crc64 import crc64nvme
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 _BLOCK = 4 << 20

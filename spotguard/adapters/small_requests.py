@@ -8,9 +8,8 @@ import os
 import socket
 from typing import NamedTuple
 
-from awscrt.checksums import crc64nvme
-
 from spotguard.adapters.aws_chunked import CRC_HEADER, after_body, before_body
+from spotguard.adapters.crc64 import crc64nvme
 from spotguard.adapters.small_answer import Unusual, field, read_answer
 from spotguard.adapters.wire_batch import Head
 from spotguard.adapters.wire_body import thread_room
@@ -37,7 +36,7 @@ class SmallFetch:
         answer = read_answer(link, most_bytes=self._into.size)
         if len(answer.body) != self._into.size:
             raise Unusual
-        crc, written = int(crc64nvme(answer.body)), 0
+        crc, written = crc64nvme(answer.body), 0
         while written < self._into.size:
             written += os.pwrite(self._into.fd, answer.body[written:], self._into.offset + written)
         self.crc64nvme = crc
@@ -66,7 +65,7 @@ class SmallSend:
         end = _BEFORE_BODY + size
         content = room[_BEFORE_BODY:end]
         self._read(content)
-        self._crc = int(crc64nvme(content))
+        self._crc = crc64nvme(content)
         before, after, beside = b"", b"", {}
         if self._framed:
             before, after = before_body(size), after_body(self._crc)

@@ -7,9 +7,8 @@ import os
 import threading
 from collections.abc import Callable
 
-from awscrt.checksums import crc64nvme
-
 from spotguard.adapters.aws_chunked import after_body, before_body
+from spotguard.adapters.crc64 import crc64nvme
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 PIECE_BYTES = 1 << 20
@@ -61,7 +60,7 @@ class FileBody:
         except (OSError, FileShrank) as error:
             self.failure = error
             raise
-        self.crc64nvme = int(crc64nvme(view[:got], self.crc64nvme))
+        self.crc64nvme = crc64nvme(view[:got], self.crc64nvme)
         return got
 
     def _after(self) -> bytes:
@@ -91,7 +90,7 @@ class FileSink:
     def _write(self, view: memoryview) -> None:
         if self.received + len(view) > self._into.size:
             raise ValueError(f"the answer has more than the {self._into.size} bytes asked for")
-        self.crc64nvme = int(crc64nvme(view, self.crc64nvme))
+        self.crc64nvme = crc64nvme(view, self.crc64nvme)
         while view:
             written = os.pwrite(self._into.fd, view, self._into.offset + self.received)
             self.received += written

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from spotguard.adapters import crc64
 from spotguard.adapters.announcements import LocalAnnouncements
 from spotguard.adapters.connection import connect
 from spotguard.adapters.http_server import serve_http
@@ -69,6 +70,7 @@ def life_of(config: Config, guard: Guard, report: Report) -> Life:
 async def assembled(config: Config, *, claims: bool = True, trainer: Trainer | None = None) -> AsyncIterator[tuple[Guard, Report]]:
     """The daemon's services over real adapters; connections are closed at the end. `trainer`: other than the configuration's."""
     clock = SystemClock()
+    crc64.load()  # now, and not when the first upload and a notice come together
     async with AsyncExitStack() as stack:
         metadata = await stack.enter_async_context(metadata_service(config))
         connection = await stack.enter_async_context(connect(s3_settings(config)))
