@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,6 +86,8 @@ REQUIRED: tuple[str, ...] = tuple(name for name, key in KEYS.items() if key.requ
 
 def suggestion(unknown: str) -> str:
     """What a misspelt key was probably meant to be, as `; did you mean …?`, else where to look."""
+    import difflib  # for mistakes only
+
     unknown = unknown.lower().replace("-", "_")
     section, _, last = unknown.rpartition(".")
     lasts = {name: name.partition(".")[2] for name in KEYS}

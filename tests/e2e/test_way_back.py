@@ -56,6 +56,31 @@ def test_restore_brings_the_newest_and_says_so(place: Place) -> None:
     assert (again["files_fetched"], again["files_reused"], again["source"]) == (0, 3, "remote")
 
 
+def test_a_restore_to_an_empty_folder_loads_only_what_it_needs(place: Place) -> None:
+    place.commit(two_stages)
+    command = place.command("restore")
+    command[1:1] = ["-X", "importtime"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True, env=place.environment())
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"pydantic", "_awscrt"} <= loaded
+    unneeded = {"boto3", "botocore", "yaml", "pathspec", "aiohttp", "psutil", "spotguard.core.layouts.registry"}
+    assert loaded & unneeded == set()
+    assert (place.root / "sft/checkpoint-100/model.safetensors").exists()
+
+
+def test_credentials_of_a_profile_are_as_good_as_those_of_the_environment(place: Place, tmp_path: Path) -> None:
+    place.commit(two_stages)
+    named = place.environment(AWS_SHARED_CREDENTIALS_FILE=str(tmp_path / "credentials"), AWS_PROFILE="mine")
+    keys = {name.lower(): named.pop(name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    (tmp_path / "credentials").write_text("[mine]\n" + "".join(f"{name} = {value}\n" for name, value in keys.items()))
+    done = subprocess.run(place.command("restore"), capture_output=True, text=True, timeout=50, check=False, env=named)
+    assert (done.returncode, done.stderr) == (0, "")
+    del named["AWS_PROFILE"]
+    done = subprocess.run(place.command("restore"), capture_output=True, text=True, timeout=50, check=False, env=named)
+    assert done.returncode == 5
+    assert "no usable AWS credentials" in one_line(done)
+
+
 def test_restore_to_another_folder_and_by_name(place: Place, tmp_path: Path) -> None:
     place.commit(two_stages)
     done = place.run("restore", "sft/checkpoint-50", "--to", str(tmp_path / "elsewhere"), "--json")
