@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from spotguard.adapters.connection_pacing import ConnectionPacing
 from spotguard.adapters.wire_proxy import Proxy
+from spotguard.adapters.wire_receiving import Turns
 
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 15.0
@@ -62,6 +63,7 @@ class Connections:
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._closed = False
         self.pacing = ConnectionPacing()
+        self.turns = Turns()
 
     def take(self, place: Place) -> tuple[http.client.HTTPConnection, bool]:
         """A connection that nobody else uses, and whether it was used before. It may not be connected yet."""

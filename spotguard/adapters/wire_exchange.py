@@ -13,6 +13,7 @@ from typing import Protocol
 
 from spotguard.adapters.wire_body import FileBody
 from spotguard.adapters.wire_connections import Connections, Place
+from spotguard.adapters.wire_receiving import Receiver
 from spotguard.adapters.wire_sending import AnsweredEarly, Sender
 from spotguard.ports.part_transfer import FileShrank
 
@@ -131,21 +132,34 @@ class Exchange:
 
     def _converse(self, connection: http.client.HTTPConnection, request: WireRequest, answer: Answer) -> bool:
         """Whether the connection is of no more use."""
+        link = connection.sock  # which an answer that ends the connection takes away before its body is read
         try:
             _send(connection, request)
         except AnsweredEarly as early:
-            _read(early.response, request, answer)
+            _read(early.response, answer)
             if not answer.is_refusal:
                 raise http.client.HTTPException("a success before the body was sent is none") from None
             return True
         except _NOT_SENT:
-            if self._broken_off or _file_failed(request) or not _refused_early(connection, request, answer):
+            if self._broken_off or _file_failed(request) or not _refused_early(connection, answer):
                 raise
             return True
         response = connection.getresponse()
-        _read(response, request, answer)
+        if request.sink is None or not 200 <= response.status < 300:
+            _read(response, answer)
+        else:
+            _head(response, answer)
+            self._receive(link, response, request.sink)
         perhaps_unread = answer.is_refusal and request.body is not None
         return response.will_close or perhaps_unread or self._broken_off
+
+    def _receive(self, link: socket.socket, response: http.client.HTTPResponse, sink: Sink) -> None:
+        with contextlib.closing(response):
+            if response.length is None:  # chunked, or as long as the connection lasts
+                sink.receive(response.readinto)
+            else:
+                with Receiver(link, response, self._connections.turns) as body:
+                    sink.receive(body.read_into)
 
 
 def _send(connection: http.client.HTTPConnection, request: WireRequest) -> None:
@@ -159,23 +173,22 @@ def _send(connection: http.client.HTTPConnection, request: WireRequest) -> None:
             sender.await_answer()
 
 
-def _read(response: http.client.HTTPResponse, request: WireRequest, answer: Answer) -> None:
+def _head(response: http.client.HTTPResponse, answer: Answer) -> None:
     answer.headers = {name.lower(): value for name, value in response.getheaders()}
     answer.status = response.status
-    if request.sink is not None and 200 <= response.status < 300:
-        request.sink.receive(response.readinto)
-        if response.length:  # `readinto` takes the end of the connection for the end of the body
-            raise http.client.IncompleteRead(b"", response.length)
-        return
+
+
+def _read(response: http.client.HTTPResponse, answer: Answer) -> None:
+    _head(response, answer)
     answer.body = response.read(_ERROR_BYTES)
     while response.readinto(bytearray(_ERROR_BYTES)):
         continue  # the rest, so that the connection can be used again
 
 
-def _refused_early(connection: http.client.HTTPConnection, request: WireRequest, answer: Answer) -> bool:
+def _refused_early(connection: http.client.HTTPConnection, answer: Answer) -> bool:
     """A store may answer and close without reading the body: the refusal tells more than the broken pipe."""
     try:
-        _read(connection.getresponse(), request, answer)
+        _read(connection.getresponse(), answer)
     except (OSError, http.client.HTTPException):
         answer.status = None
         return False

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from awscrt.checksums import crc64nvme
 
 from spotguard.adapters.wire_body import PIECE_BYTES, FileBody, FileSink
 from spotguard.adapters.wire_connections import Connections, Place
-from spotguard.adapters.wire_exchange import Exchange, WireRequest
+from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n"
@@ -267,3 +267,70 @@ def test_an_answer_that_breaks_off_is_no_answer_of_fewer_bytes(connections: Conn
     with listening(story) as place:
         answer = get(connections, place, FileSink(Slice(file, 0, 1000))).run()
     assert "IncompleteRead" in repr(answer.error)
+
+
+def test_answers_that_stop_in_the_middle_do_not_hold_up_another(file: int) -> None:
+    """Only a few threads read at a time: who waits for its connection is none of them."""
+    heard, release = threading.Barrier(5), threading.Event()
+
+    def stops(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: 1000000\r\n\r\n" + bytes(300_000))
+        heard.wait(5)
+        release.wait(10)
+
+    def goes_on(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000))
+
+    connections = Connections(5.0)
+    ended: list[Answer] = []
+    with ExitStack() as servers:
+        stopping = [get(connections, servers.enter_context(listening(stops)), FileSink(Slice(file, 0, 1_000_000))) for _ in range(4)]
+        threads = [threading.Thread(target=lambda one=one: ended.append(one.run())) for one in stopping]
+        for thread in threads:
+            thread.start()
+        heard.wait(5)
+        place = servers.enter_context(listening(goes_on))
+        answer = get(connections, place, FileSink(Slice(file, 0, 1_000_000))).run()
+        assert (answer.status, answer.error, ended) == (206, None, [])
+        assert all(one.break_off() for one in stopping)
+        for thread in threads:
+            thread.join(2)
+        assert len(ended) == 4
+        release.set()
+    connections.close()
+
+
+@pytest.mark.parametrize("size", [0, 100, 2 * PIECE_BYTES])
+def test_an_answer_that_ends_its_connection_comes_whole(connections: Connections, file: int, size: int) -> None:
+    content = os.urandom(size)
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+
+    sink = FileSink(Slice(file, 5, len(content)))
+    with listening(story, story) as place:
+        for _ in range(2):
+            answer = get(connections, place, sink).run()
+            assert (answer.status, answer.error, sink.crc64nvme) == (200, None, crc64nvme(content))
+    assert os.pread(file, len(content), 5) == content
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_an_answer_of_untold_length_comes_whole(connections: Connections, file: int, chunked: bool) -> None:
+    content = os.urandom(PIECE_BYTES + 99)
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        if chunked:
+            link.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(content) + content + b"\r\n0\r\n\r\n")
+        else:
+            link.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + content)
+
+    sink = FileSink(Slice(file, 0, len(content)))
+    with listening(story) as place:
+        answer = get(connections, place, sink).run()
+    assert (answer.status, answer.error, sink.received) == (200, None, len(content))
+    assert os.pread(file, len(content), 0) == content

@@ -1,4 +1,4 @@
-"""A body over https, sent without blocking: what TLS does beside it must cost neither bytes nor an answer."""
+"""A body over https, sent or read without blocking: what TLS does beside it must cost neither bytes nor an answer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from awscrt.checksums import crc64nvme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from spotguard.adapters.wire_body import FileBody
+from spotguard.adapters.wire_body import FileBody, FileSink
 from spotguard.adapters.wire_connections import Connections, Place
 from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
 from spotguard.ports.part_transfer import Slice
@@ -164,3 +165,61 @@ def test_breaking_off_ends_a_body_that_waits_for_room(certificate: Path, file: i
         release.set()
     assert answers[0].error is not None
     assert not exchange.break_off()
+
+
+@contextmanager
+def get(place: Place, file: int, size: int, stall_seconds: float = 5.0) -> Iterator[tuple[Callable[[], Exchange], FileSink]]:
+    sink = FileSink(Slice(file, 0, size))
+    connections = Connections(stall_seconds)
+    yield lambda: Exchange(connections, place, lambda: WireRequest("GET", "/b/k", {"host": place.host}, sink=sink)), sink
+    connections.close()
+
+
+@pytest.mark.parametrize(
+    ("size", "record"), [(0, 100), (27, 1), (12_000, 16_384), (3_333_333, 3_000), (3_333_333, 16_384), (3_333_333, 100_000)]
+)
+def test_an_answer_comes_whole_however_it_is_cut_and_the_connection_is_used_again(
+    certificate: Path, file: int, size: int, record: int
+) -> None:
+    """The end of a record may lie in the library's buffer, where polling the socket does not show it."""
+    content = os.urandom(size)
+
+    def story(link: socket.socket) -> None:
+        for _ in range(2):
+            head_of(link)
+            whole = b"HTTP/1.1 206 P\r\nContent-Length: %d\r\n\r\n" % size + content
+            for at in range(0, len(whole), record):
+                link.sendall(whole[at : at + record])
+
+    with listening(certificate, story) as place, get(place, file, size) as (exchange, sink):
+        for _ in range(2):
+            os.pwrite(file, bytes(size), 0)
+            answer = exchange().run()
+            assert (answer.status, answer.error, sink.received) == (206, None, size)
+            assert sink.crc64nvme == crc64nvme(content)
+            assert os.pread(file, size, 0) == content
+
+
+@pytest.mark.parametrize("came", [0, 5_000, 2_000_000])
+def test_a_store_that_stops_in_the_middle_of_an_answer_is_left_after_the_stall_limit(certificate: Path, file: int, came: int) -> None:
+    release = threading.Event()
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: 3000000\r\n\r\n" + bytes(came))
+        release.wait(10)
+
+    with listening(certificate, story) as place, get(place, file, 3_000_000, stall_seconds=0.3) as (exchange, _):
+        answer = exchange().run()
+        release.set()
+    assert isinstance(answer.error, TimeoutError)
+
+
+def test_a_connection_that_closes_in_the_middle_of_an_answer_is_no_shorter_answer(certificate: Path, file: int) -> None:
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: 3000000\r\n\r\n" + bytes(2_000_000))
+
+    with listening(certificate, story) as place, get(place, file, 3_000_000) as (exchange, _):
+        answer = exchange().run()
+    assert "IncompleteRead" in repr(answer.error)
