@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from spotguard.core.checkpoint import Assessment, FileStat, LocalCheckpoint, LocalLink, Tree
+from spotguard.core.checkpoint import Assessment, FileStat, Inventory, LocalCheckpoint, LocalLink, Tree
 from spotguard.core.layouts.assess import assess, probes_for
 from spotguard.core.layouts.base import Circumstances
+from spotguard.core.layouts.identify import identify
 from spotguard.core.structure import Finding, Probe
 
 SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND
+
+Documents = Mapping[str, Mapping[str, object]]
 
 
 def stat(at: float = 0.0, *, size: int = 100, inode: int = 1, mode: int = 0o644) -> FileStat:
@@ -71,3 +74,17 @@ def judged(
 ) -> Assessment:
     circumstances = Circumstances(quiet, settle, declared, writer_died, predecessor)
     return assess(checkpoint, findings(checkpoint, documents, torn), circumstances)
+
+
+def found_in(*files: str, links: Mapping[str, str] | None = None, folders: tuple[str, ...] = ()) -> Inventory:
+    leads = {path: LocalLink(target, target, False) for path, target in (links or {}).items()}
+    return identify(tree(*files, links=leads, folders=folders))
+
+
+def only(inventory: Inventory) -> LocalCheckpoint:
+    (checkpoint,) = inventory.checkpoints.values()
+    return checkpoint
+
+
+def says(path: str, text: str) -> Documents:
+    return {path: {"text": text}}
