@@ -9,7 +9,7 @@ import pytest
 from spotguard.core.notice import NoticeKind
 from spotguard.core.tally import Tally
 from tests.support.virtual_time import run_virtual
-from tests.unit.services.test_drain import Stage
+from tests.unit.services.drain_world import Stage
 
 
 def counted(tally: Tally) -> int:

@@ -12,7 +12,7 @@ from spotguard.ports.trainer import TrainerProcess
 from tests.support.machine import hf_files
 from tests.support.memory_store import Link
 from tests.support.virtual_time import run_virtual
-from tests.unit.services.test_drain import Stage
+from tests.unit.services.drain_world import Stage
 
 UNIT = 250_000
 """Bytes: a slow link and small bodies stand for a fast one and large ones."""
