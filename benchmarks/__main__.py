@@ -21,10 +21,12 @@ ALL = ("spotguard", *TOOLS)
 OVER_TLS = ("spotguard", "s5cmd", "rclone", "aws-cli")
 QUICK = ("spotguard", "s5cmd", "rclone")
 GROUPS: dict[str, Callable[[Workshop, Record], None]] = {
-    "upload": partial(transfer.upload, load=Load(datasets.mixed, (*ALL, "sendfile"))),
+    "upload": partial(transfer.upload, load=Load(datasets.mixed, (*ALL, *transfer.WITH_SETTINGS, "sendfile"))),
     "upload-tls": partial(transfer.upload, load=Load(datasets.mixed, OVER_TLS, tls=True)),
     "upload-small": partial(transfer.upload, load=Load(datasets.many, QUICK)),
-    "upload-8gib": partial(transfer.upload, load=Load(datasets.large, ("spotguard", "s5cmd", "sendfile"), most_rounds=3)),
+    "upload-8gib": partial(
+        transfer.upload, load=Load(datasets.large, ("spotguard", *transfer.WITH_SETTINGS, "s5cmd", "sendfile"), most_rounds=3)
+    ),
     "restore": partial(transfer.restore, load=Load(datasets.mixed, ALL)),
     "restore-tls": partial(transfer.restore, load=Load(datasets.mixed, OVER_TLS, tls=True)),
     "restore-small": partial(transfer.restore, load=Load(datasets.many, QUICK)),
