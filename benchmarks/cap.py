@@ -14,8 +14,8 @@ from statistics import pstdev
 from benchmarks.arrivals import Arrivals
 from benchmarks.endpoint import HERE
 from benchmarks.transfer import Record, Workshop
-from spotguard.adapters.connection import connect
-from spotguard.adapters.s3_settings import S3Settings
+from spotguard.adapters.s3.connection import connect
+from spotguard.adapters.s3.settings import S3Settings
 from spotguard.ports.part_transfer import PartTransfer, Slice
 
 _MEGABITS = (20, 200, 1000)

@@ -21,7 +21,7 @@ from benchmarks.endpoint import HERE, serving
 from benchmarks.guarding import Daemon, guarding
 from benchmarks.measuring import cpu_seconds, forget_peak, peak_mib
 from benchmarks.transfer import Record, Workshop
-from spotguard.adapters.holding import checksum_of
+from spotguard.adapters.disk.holding import checksum_of
 
 _FILE = "model.safetensors"
 _LINK = "upload.max_megabits_per_second=4000"

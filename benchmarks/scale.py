@@ -13,7 +13,7 @@ from benchmarks.endpoint import BUCKET, Endpoint, serving
 from benchmarks.guarding import RUN, SPOTGUARD, Daemon, guarding
 from benchmarks.measuring import cpu_seconds_fine, peak_mib, resident_mib
 from benchmarks.transfer import Record, Workshop
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.core.loose import LooseFile, encode_index
 
 _CHECKPOINTS = 1000

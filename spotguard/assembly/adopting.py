@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from spotguard.adapters.connection import connect
-from spotguard.adapters.exclusion import Exclusion
-from spotguard.adapters.null_destination import NullDestination
-from spotguard.adapters.object_inspector import RangedObjectInspector
-from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
+from spotguard.adapters.disk.exclusion import Exclusion
+from spotguard.adapters.disk.null_destination import NullDestination
+from spotguard.adapters.s3.connection import connect
+from spotguard.adapters.s3.retrying import RetryingStore, RetryingTransfer
+from spotguard.adapters.structure.object_inspector import RangedObjectInspector
 from spotguard.adapters.system_clock import SystemClock
 from spotguard.assembly.metadata import instance_id, metadata_service
 from spotguard.assembly.settings import run_keys, s3_settings, this_host
@@ -16,10 +16,10 @@ from spotguard.assembly.syncing import RunIsBusy
 from spotguard.config.models import Config
 from spotguard.core.backoff import RetryPolicy
 from spotguard.ports.progress import ProgressSink
-from spotguard.services.adoption import Adoption, AdoptOutcome
-from spotguard.services.earlier_claims import claimed_elsewhere
-from spotguard.services.object_sums import ObjectSums
-from spotguard.services.run_checks import refuse_nested
+from spotguard.services.adoption.adoption import Adoption, AdoptOutcome
+from spotguard.services.adoption.object_sums import ObjectSums
+from spotguard.services.run.earlier_claims import claimed_elsewhere
+from spotguard.services.run.run_checks import refuse_nested
 
 
 async def run_adopt(config: Config, name: str | None, progress: ProgressSink) -> AdoptOutcome:

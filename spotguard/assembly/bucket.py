@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from spotguard.adapters.bucket_admin import S3BucketAdmin
-from spotguard.adapters.s3_access import S3Access
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.bucket_admin import S3BucketAdmin
 from spotguard.assembly.settings import run_keys, s3_settings
 from spotguard.config.models import Config
 from spotguard.core.bucket_settings import BucketWish
 from spotguard.core.iam_policy import Purpose, partition_of, policy_for
-from spotguard.services.bucket_setup import BucketSetup
+from spotguard.services.run.bucket_setup import BucketSetup
 
 
 @asynccontextmanager

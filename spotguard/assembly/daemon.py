@@ -13,18 +13,18 @@ from typing import Any
 import structlog
 
 from spotguard.adapters import crc64
-from spotguard.adapters.announcements import LocalAnnouncements
-from spotguard.adapters.connection import connect
-from spotguard.adapters.http_server import serve_http
-from spotguard.adapters.inotify import change_hints
-from spotguard.adapters.local_volume import LocalVolume
-from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
-from spotguard.adapters.retrying_copies import RetryingCopies
-from spotguard.adapters.service_manager import SystemdNotifier
-from spotguard.adapters.signal_journal import FileSignalJournal, journal_path
+from spotguard.adapters.disk.inotify import change_hints
+from spotguard.adapters.disk.volume import LocalVolume
+from spotguard.adapters.http.server import serve_http
+from spotguard.adapters.processes.signal_journal import FileSignalJournal, journal_path
+from spotguard.adapters.processes.trainers import trainer_for
+from spotguard.adapters.processes.writer_watch import ProcWriterWatch
+from spotguard.adapters.s3.connection import connect
+from spotguard.adapters.s3.retrying import RetryingStore, RetryingTransfer
+from spotguard.adapters.s3.retrying_copies import RetryingCopies
 from spotguard.adapters.system_clock import SystemClock
-from spotguard.adapters.trainers import trainer_for
-from spotguard.adapters.writer_watch import ProcWriterWatch
+from spotguard.adapters.telling.announcements import LocalAnnouncements
+from spotguard.adapters.telling.service_manager import SystemdNotifier
 from spotguard.assembly.guard_settings import guard_settings
 from spotguard.assembly.metadata import instance_id, metadata_service
 from spotguard.assembly.settings import s3_settings, this_host
@@ -33,7 +33,7 @@ from spotguard.core.backoff import RetryPolicy
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.trainer import Trainer
 from spotguard.services.published import Published
-from spotguard.services.urgency import Urgency
+from spotguard.services.replication.urgency import Urgency
 from spotguard.supervisor.control import Control
 from spotguard.supervisor.edges import Ports
 from spotguard.supervisor.guard import Guard

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from spotguard.adapters.dmi import on_ec2
+from spotguard.adapters.instance.dmi import on_ec2
 from spotguard.config.models import Config
 from spotguard.ports.metadata_service import MetadataService, MetadataUnavailable
 
@@ -28,7 +28,7 @@ async def metadata_service(config: Config) -> AsyncIterator[MetadataService | No
     if mode == "off":
         yield None
         return
-    from spotguard.adapters.imds import Imds  # aiohttp: only where there is a service
+    from spotguard.adapters.instance.imds import Imds  # aiohttp: only where there is a service
 
     async with Imds(config.imds.endpoint) as imds:
         yield imds

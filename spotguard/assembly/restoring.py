@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from spotguard.adapters.connection import connect
-from spotguard.adapters.local_placement import LocalPlacement
-from spotguard.adapters.local_volume import LocalVolume
-from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
+from spotguard.adapters.disk.placement import LocalPlacement
+from spotguard.adapters.disk.volume import LocalVolume
+from spotguard.adapters.processes.writer_watch import ProcWriterWatch
+from spotguard.adapters.s3.connection import connect
+from spotguard.adapters.s3.retrying import RetryingStore, RetryingTransfer
 from spotguard.adapters.system_clock import SystemClock
-from spotguard.adapters.writer_watch import ProcWriterWatch
 from spotguard.assembly.metadata import instance_id, metadata_service
 from spotguard.assembly.settings import run_keys, s3_settings, this_host
 from spotguard.config.models import Config
@@ -28,13 +28,13 @@ from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.progress import ProgressSink
-from spotguard.services.catalogue import Catalogue
-from spotguard.services.restore_outcome import RestoreOutcome
-from spotguard.services.restorer import RestorePorts, Restorer, RestoreSettings
-from spotguard.services.resumption import Handover, Say, finished_note, pending_notice
+from spotguard.services.restore.catalogue import Catalogue
+from spotguard.services.restore.restore_outcome import RestoreOutcome
+from spotguard.services.restore.restorer import RestorePorts, Restorer, RestoreSettings
+from spotguard.services.restore.resumption import Handover, Say, finished_note, pending_notice
 
 if TYPE_CHECKING:
-    from spotguard.services.verifier import VerifyOutcome
+    from spotguard.services.restore.verifier import VerifyOutcome
 
 _MANIFESTS_AT_ONCE = 16
 
@@ -130,8 +130,8 @@ class WayBack:
 
     async def verify(self, name: str | None, progress: ProgressSink) -> VerifyOutcome:
         """See `Verifier.verify`."""
-        from spotguard.adapters.null_destination import NullDestination  # of no use to a restore, as its service
-        from spotguard.services.verifier import Verifier
+        from spotguard.adapters.disk.null_destination import NullDestination  # of no use to a restore, as its service
+        from spotguard.services.restore.verifier import Verifier
 
         verifier = Verifier(
             self.store,

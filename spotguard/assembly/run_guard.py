@@ -16,13 +16,13 @@ from typing import Any
 
 import structlog
 
-from spotguard.adapters.command_trainer import CommandTrainer
-from spotguard.adapters.message_link import Message, MessageLink
-from spotguard.adapters.process_table import as_trainer, process_facts, same_process_runs
+from spotguard.adapters.processes.command_trainer import CommandTrainer
+from spotguard.adapters.processes.process_table import as_trainer, process_facts, same_process_runs
+from spotguard.adapters.telling.message_link import Message, MessageLink
 from spotguard.assembly.daemon import assembled, life_of
 from spotguard.config.models import Config
 from spotguard.ports.trainer import TrainerProcess
-from spotguard.services.finish import record_finish, withdraw_finish
+from spotguard.services.run.finish import record_finish, withdraw_finish
 from spotguard.supervisor.ending import Leave
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.life import Life, running

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from spotguard.adapters.signal_journal import journal_path
+from spotguard.adapters.processes.signal_journal import journal_path
 from spotguard.config.models import Config
 from spotguard.config.provenance import LoadedConfig
 

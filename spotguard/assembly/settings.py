@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from spotguard.adapters.s3_settings import S3Settings
+from spotguard.adapters.s3.settings import S3Settings
 from spotguard.config.models import Config
 from spotguard.core.manifest import Host
 from spotguard.core.run_keys import RunKeys

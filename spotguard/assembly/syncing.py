@@ -6,16 +6,16 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from spotguard.adapters.daemon_client import connect_daemon
+from spotguard.adapters.http.daemon_client import connect_daemon
 from spotguard.assembly.daemon import assembled
 from spotguard.assembly.settings import run_keys
 from spotguard.config.models import Config
 from spotguard.ports.daemon_control import DaemonRefused, FlushOutcome, NoDaemon
 from spotguard.ports.progress import ProgressSink
-from spotguard.services.earlier_claims import claimed_elsewhere
-from spotguard.services.run_checks import refuse_nested
+from spotguard.services.replication.urgency import Urgency
+from spotguard.services.run.earlier_claims import claimed_elsewhere
+from spotguard.services.run.run_checks import refuse_nested
 from spotguard.services.single_pass import SinglePass, SyncOutcome
-from spotguard.services.urgency import Urgency
 from spotguard.supervisor.life import running
 
 _FLUSH_SECONDS = 300.0

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterable
 from math import inf
 
-from spotguard.adapters.message_link import Message, MessageLink
-from spotguard.adapters.own_processes import OwnProcesses
+from spotguard.adapters.processes.own_processes import OwnProcesses
+from spotguard.adapters.telling.message_link import Message, MessageLink
 from spotguard.cli.helper_process import HelperProcess
 from spotguard.core.exit_status import ExitStatus
 

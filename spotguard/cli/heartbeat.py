@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from spotguard.adapters.service_manager import SystemdNotifier
+from spotguard.adapters.telling.service_manager import SystemdNotifier
 
 _EVERY_SECONDS = 10.0
 _NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")

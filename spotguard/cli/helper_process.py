@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from spotguard.adapters.message_link import Message, MessageLink
-from spotguard.adapters.own_processes import OwnProcesses, fork_child
+from spotguard.adapters.processes.own_processes import OwnProcesses, fork_child
+from spotguard.adapters.telling.message_link import Message, MessageLink
 
 
 @dataclass(frozen=True, slots=True)

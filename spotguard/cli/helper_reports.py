@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spotguard.adapters.message_link import Message
+from spotguard.adapters.telling.message_link import Message
 from spotguard.core.placeholders import ResumePoint
 from spotguard.core.run_ending import RunEnd
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from spotguard.adapters.child_command import ChildCommand
-from spotguard.adapters.command_trainer import trainers_of
-from spotguard.adapters.process_signal import send_signal
-from spotguard.adapters.process_table import same_process_runs
+from spotguard.adapters.processes.child_command import ChildCommand
+from spotguard.adapters.processes.command_trainer import trainers_of
+from spotguard.adapters.processes.process_signal import send_signal
+from spotguard.adapters.processes.process_table import same_process_runs
 from spotguard.ports.trainer import CannotSignal, TrainerGone, TrainerProcess
 
 _LAUNCHER_SECONDS = 2.0

@@ -11,7 +11,7 @@ from spotguard.cli.output import age, count, duration, plain, size
 from spotguard.core.timestamps import format_time
 
 if TYPE_CHECKING:
-    from spotguard.services.restore_outcome import RestoreOutcome
+    from spotguard.services.restore.restore_outcome import RestoreOutcome
 
 
 def describe(outcome: RestoreOutcome, now: datetime | None = None) -> str:

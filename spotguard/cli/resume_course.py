@@ -15,7 +15,7 @@ from spotguard.cli.progress import progress_sink
 from spotguard.cli.restore_view import describe, document, tell_particulars
 from spotguard.core.exit_status import ExitStatus
 from spotguard.core.placeholders import ResumePoint
-from spotguard.services.recovery_errors import NothingToRestore
+from spotguard.services.restore.recovery_errors import NothingToRestore
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from math import inf
 
 import click
 
-from spotguard.adapters.child_command import CannotStart, ChildCommand
-from spotguard.adapters.message_link import Message
-from spotguard.adapters.own_processes import OwnProcesses
-from spotguard.adapters.process_table import descendants
+from spotguard.adapters.processes.child_command import CannotStart, ChildCommand
+from spotguard.adapters.processes.own_processes import OwnProcesses
+from spotguard.adapters.processes.process_table import descendants
+from spotguard.adapters.telling.message_link import Message
 from spotguard.cli.guard_keeper import GuardKeeper
 from spotguard.cli.heartbeat import Heartbeat
 from spotguard.cli.helper_process import HelperProcess

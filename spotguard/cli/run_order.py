@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spotguard.adapters.message_link import MessageLink
+from spotguard.adapters.telling.message_link import MessageLink
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from spotguard.cli.options import Invocation
 from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
-    from spotguard.adapters.daemon_client import DaemonClient
+    from spotguard.adapters.http.daemon_client import DaemonClient
 
 
 @asynccontextmanager
 async def running_daemon(invocation: Invocation) -> AsyncIterator[DaemonClient]:
     """Nothing is asked yet. Raises CommandFailed where the daemon can not be asked at all."""
-    from spotguard.adapters.daemon_client import connect_daemon
+    from spotguard.adapters.http.daemon_client import connect_daemon
 
     http = invocation.config.http
     if http.listen is None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from spotguard.core.checkpoint import CheckpointState
 from spotguard.ports.progress import ProgressSink
 from spotguard.services.published import Published
-from spotguard.services.replication_view import ReplicationView
+from spotguard.services.replication.replication_view import ReplicationView
 from spotguard.services.store_health import StoreHealth
-from spotguard.services.throughput import Throughput
+from spotguard.services.upload.throughput import Throughput
 
 _TICK_SECONDS = 0.2
 _STUCK = frozenset({CheckpointState.FAILED, CheckpointState.VANISHED})

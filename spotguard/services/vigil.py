@@ -10,10 +10,10 @@ from statistics import median
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
+from spotguard.services.interruption.prospects import Prospects
 from spotguard.services.problem_board import ProblemBoard
-from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
-from spotguard.services.replication_view import ReplicationView
+from spotguard.services.replication.replication_view import ReplicationView
 
 _FIRST_SECONDS = 2.0
 """A clock that is off, or a full disk, is known as soon as the store and the disk were asked."""

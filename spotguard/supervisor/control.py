@@ -10,9 +10,9 @@ from spotguard.core.rehearsal import Asks, DrillReport
 from spotguard.core.status import DaemonState, InterruptionStatus, Status
 from spotguard.core.tally import Tally
 from spotguard.ports.daemon_control import DrillRefused, FlushOutcome, UnknownCheckpoint
-from spotguard.services.rehearsal import NotNow
-from spotguard.services.replication_view import ReplicationView
-from spotguard.services.replicator import UnknownName
+from spotguard.services.interruption.rehearsal import NotNow
+from spotguard.services.replication.replication_view import ReplicationView
+from spotguard.services.replication.replicator import UnknownName
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.report import Report
 

@@ -12,8 +12,8 @@ from spotguard.core.claim import ClaimPhase
 from spotguard.core.exit_status import ExitStatus
 from spotguard.ports.service_manager import ServiceManager
 from spotguard.services.published import Published
-from spotguard.services.replication_view import ReplicationView
-from spotguard.services.urgency import Urgency
+from spotguard.services.replication.replication_view import ReplicationView
+from spotguard.services.replication.urgency import Urgency
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.report import Report
 

@@ -6,43 +6,43 @@ from spotguard.core.claim import ClaimPhase
 from spotguard.core.manifest import Manifest
 from spotguard.core.problem import Problem
 from spotguard.core.status import InterruptionStatus
-from spotguard.services.advice import AdviceAnswer
-from spotguard.services.attempts import Attempts
-from spotguard.services.carrier import Carrier, CarrierSettings
-from spotguard.services.checkpoint_upload import UploadTools
-from spotguard.services.claim import RunClaim
-from spotguard.services.committed import Committed
-from spotguard.services.dispatcher import Dispatcher
-from spotguard.services.drain import Drain
-from spotguard.services.durations import Durations
-from spotguard.services.examination import Examination
-from spotguard.services.final_save import FinalSave, SignalSettings
-from spotguard.services.folder_watch import FolderWatch
 from spotguard.services.hooks import Hooks
-from spotguard.services.interruption_monitor import InterruptionMonitor
-from spotguard.services.interruption_record import encode_record, write_record
-from spotguard.services.janitor import Janitor
-from spotguard.services.ledger import Ledger
-from spotguard.services.leftovers import Leftovers
-from spotguard.services.loose_files import LooseFiles
-from spotguard.services.part_copies import PartCopies
-from spotguard.services.part_engine import PartEngine
-from spotguard.services.part_slots import PartSlots
-from spotguard.services.presence import Presence
+from spotguard.services.interruption.advice import AdviceAnswer
+from spotguard.services.interruption.drain import Drain
+from spotguard.services.interruption.final_save import FinalSave, SignalSettings
+from spotguard.services.interruption.interruption_monitor import InterruptionMonitor
+from spotguard.services.interruption.interruption_record import encode_record, write_record
+from spotguard.services.interruption.prospects import Prospects
+from spotguard.services.interruption.rehearsal import Rehearsal
+from spotguard.services.interruption.trainer_signal import TrainerSignal
+from spotguard.services.interruption.trainer_watch import TrainerWatch
 from spotguard.services.problem_board import ProblemBoard
-from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
-from spotguard.services.rehearsal import Rehearsal
-from spotguard.services.replicator import Replicator, ReplicatorSettings
-from spotguard.services.scan_schedule import ScanSchedule
-from spotguard.services.small_files import SmallFiles
+from spotguard.services.replication.attempts import Attempts
+from spotguard.services.replication.carrier import Carrier, CarrierSettings
+from spotguard.services.replication.committed import Committed
+from spotguard.services.replication.dispatcher import Dispatcher
+from spotguard.services.replication.durations import Durations
+from spotguard.services.replication.examination import Examination
+from spotguard.services.replication.folder_watch import FolderWatch
+from spotguard.services.replication.ledger import Ledger
+from spotguard.services.replication.presence import Presence
+from spotguard.services.replication.replicator import Replicator, ReplicatorSettings
+from spotguard.services.replication.scan_schedule import ScanSchedule
+from spotguard.services.replication.urgency import Urgency
+from spotguard.services.replication.writers import Writers
+from spotguard.services.run.claim import RunClaim
+from spotguard.services.run.janitor import Janitor
 from spotguard.services.store_health import StoreHealth
-from spotguard.services.throughput import Throughput
-from spotguard.services.trainer_signal import TrainerSignal
-from spotguard.services.trainer_watch import TrainerWatch
-from spotguard.services.urgency import Urgency
+from spotguard.services.upload.checkpoint_upload import UploadTools
+from spotguard.services.upload.leftovers import Leftovers
+from spotguard.services.upload.loose_files import LooseFiles
+from spotguard.services.upload.part_copies import PartCopies
+from spotguard.services.upload.part_engine import PartEngine
+from spotguard.services.upload.part_slots import PartSlots
+from spotguard.services.upload.small_files import SmallFiles
+from spotguard.services.upload.throughput import Throughput
 from spotguard.services.vigil import Vigil
-from spotguard.services.writers import Writers
 from spotguard.supervisor.edges import Ports
 from spotguard.supervisor.settings import GuardSettings
 

@@ -15,7 +15,7 @@ from spotguard.core.notice import Instance
 from spotguard.ports.metadata_service import MetadataUnavailable
 from spotguard.ports.object_store import StoreError
 from spotguard.ports.service_manager import ServiceManager
-from spotguard.services.run_checks import probe_conditions, refuse_nested
+from spotguard.services.run.run_checks import probe_conditions, refuse_nested
 from spotguard.supervisor.ending import Ending, Leave
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.pulse import Pulse

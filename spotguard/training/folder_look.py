@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Mapping
 
-from spotguard.adapters.file_structure import finding_of
+from spotguard.adapters.structure.file_structure import finding_of
 from spotguard.core.checkpoint import FileStat, LocalLink, Tree
 from spotguard.core.structure import Finding, Probe
 

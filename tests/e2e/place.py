@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from spotguard.adapters.connection import connect
-from spotguard.adapters.s3_settings import S3Settings
+from spotguard.adapters.s3.connection import connect
+from spotguard.adapters.s3.settings import S3Settings
 from spotguard.core.run_keys import RunKeys
 from tests.e2e.world import s3_client
 from tests.support.committed_run import CommittedRun

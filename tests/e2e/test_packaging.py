@@ -57,7 +57,7 @@ def test_the_wheel_has_the_program_the_types_and_the_licence_and_nothing_else(di
     names = run(sys.executable, "-m", "zipfile", "-l", wheel_in(dist)).split()
     tops = {name.split("/")[0] for name in names if "/" in name}
     assert tops == {"spotguard", f"spotguard-{spotguard.__version__}.dist-info"}
-    assert "spotguard/adapters/page/index.html" in names
+    assert "spotguard/adapters/http/page/index.html" in names
     assert {"spotguard/py.typed", f"spotguard-{spotguard.__version__}.dist-info/licenses/LICENSE"} <= set(names)
 
 

@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.connection import Connection, connect
-from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
-from spotguard.adapters.retrying_copies import RetryingCopies
+from spotguard.adapters.s3.connection import Connection, connect
+from spotguard.adapters.s3.retrying import RetryingStore, RetryingTransfer
+from spotguard.adapters.s3.retrying_copies import RetryingCopies
 from spotguard.core.backoff import RetryPolicy
 from spotguard.ports.bulk_fetch import Wanted
 from spotguard.ports.bulk_send import Offered

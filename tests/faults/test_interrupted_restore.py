@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from spotguard.adapters.local_placement import LocalPlacement
-from spotguard.adapters.local_stage import LocalStage
+from spotguard.adapters.disk.placement import LocalPlacement
+from spotguard.adapters.disk.stage import LocalStage
 from spotguard.ports.object_store import StoreUnavailable
 from spotguard.ports.placement import NoSpace
 from tests.support.committed_run import content_of, hf_files

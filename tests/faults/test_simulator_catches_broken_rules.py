@@ -12,15 +12,17 @@ from spotguard.core.reuse import KnownFiles
 from spotguard.core.verdict import Evidence
 from spotguard.ports.checkpoint_volume import HeldFile
 from spotguard.ports.part_transfer import ListedPart, SentPart, Slice
-from spotguard.services import carrier, drain, file_placing
-from spotguard.services.begun_upload import BegunUpload
-from spotguard.services.checkpoint_upload import CheckpointUpload, SentFile
-from spotguard.services.content_sums import ContentSums
-from spotguard.services.dispatcher import Dispatcher
-from spotguard.services.errand import Errand
-from spotguard.services.file_placing import FilePlacing
-from spotguard.services.part_engine import PartEngine
-from spotguard.services.reuse import Duplicate
+from spotguard.services.interruption import drain
+from spotguard.services.replication import carrier
+from spotguard.services.replication.dispatcher import Dispatcher
+from spotguard.services.upload import file_placing
+from spotguard.services.upload.begun_upload import BegunUpload
+from spotguard.services.upload.checkpoint_upload import CheckpointUpload, SentFile
+from spotguard.services.upload.content_sums import ContentSums
+from spotguard.services.upload.errand import Errand
+from spotguard.services.upload.file_placing import FilePlacing
+from spotguard.services.upload.part_engine import PartEngine
+from spotguard.services.upload.reuse import Duplicate
 from tests.faults.simulation import Story, Told
 from tests.faults.test_simulator import play
 from tests.faults.test_two_writers import play as play_two

@@ -20,7 +20,7 @@ from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.stored_content import StoredContent
 from spotguard.services.published import Published
-from spotguard.services.urgency import Urgency
+from spotguard.services.replication.urgency import Urgency
 from spotguard.supervisor.edges import Ports
 from spotguard.supervisor.guard import Guard
 from spotguard.supervisor.life import Life

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from spotguard.adapters.local_placement import LocalPlacement
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk.placement import LocalPlacement
+from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.core.manifest import Host
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.bulk_fetch import BulkFetch
@@ -17,8 +17,8 @@ from spotguard.ports.object_store import ObjectStore
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.placement import Placement
 from spotguard.ports.trainer import TrainerProcess
-from spotguard.services.restore_outcome import RestoreOutcome
-from spotguard.services.restorer import RestorePorts, Restorer, RestoreSettings
+from spotguard.services.restore.restore_outcome import RestoreOutcome
+from spotguard.services.restore.restorer import RestorePorts, Restorer, RestoreSettings
 from tests.support.committed_run import CommittedRun
 from tests.support.memory_store import MemoryBucket, MemoryBulk, MemoryStore, MemoryTransfer
 

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from spotguard.assembly.doctor.patient import Patient, told
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.ports.object_store import BucketMissing, StoreDenied, StoreError
-from spotguard.services.run_checks import NestedRun, refuse_nested
+from spotguard.services.run.run_checks import NestedRun, refuse_nested
 
 NAME = "bucket"
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from spotguard.adapters.aws_credentials import AwsIdentity
+from spotguard.adapters.s3.credentials import AwsIdentity
 from spotguard.assembly.doctor.patient import Patient, told
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.ports.object_store import StoreDenied

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from spotguard.adapters.inotify_limits import refusal
+from spotguard.adapters.disk.inotify_limits import refusal
 from spotguard.assembly.doctor.patient import Patient
 from spotguard.core.diagnosis import Finding, Verdict
 

@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeVar
 
 from botocore.exceptions import ClientError
 
-from spotguard.adapters.daemon_client import connect_daemon
-from spotguard.adapters.http_transfer import HttpPartTransfer
-from spotguard.adapters.local_volume import LocalVolume
-from spotguard.adapters.s3 import S3ObjectStore
-from spotguard.adapters.s3_access import S3Access
-from spotguard.adapters.trainers import trainer_for
+from spotguard.adapters.disk.volume import LocalVolume
+from spotguard.adapters.http.daemon_client import connect_daemon
+from spotguard.adapters.processes.trainers import trainer_for
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.store import S3ObjectStore
+from spotguard.adapters.s3.transfer import HttpPartTransfer
 from spotguard.assembly.settings import run_keys, s3_settings
 from spotguard.config.models import Config
 from spotguard.core.checkpoint import Inventory
@@ -32,7 +32,7 @@ from spotguard.ports.daemon_control import Health, NoDaemon
 from spotguard.ports.object_store import ObjectStore, StoreDenied, StoreError
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.trainer import TrainerProcess
-from spotguard.services.catalogue import Catalogue
+from spotguard.services.restore.catalogue import Catalogue
 
 T = TypeVar("T")
 

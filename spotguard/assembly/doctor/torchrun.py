@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from spotguard.adapters.process_table import read_arguments, read_stat
+from spotguard.adapters.processes.process_table import read_arguments, read_stat
 from spotguard.assembly.doctor.patient import Patient
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.core.exposure import NOTICE_SECONDS

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from spotguard.adapters.trainers import trainer_for
+from spotguard.adapters.processes.trainers import trainer_for
 from spotguard.assembly.doctor.patient import Patient
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.ports.daemon_control import DaemonRefused, NoDaemon

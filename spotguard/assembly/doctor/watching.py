@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 
-from spotguard.adapters.process_table import read_arguments
+from spotguard.adapters.processes.process_table import read_arguments
 from spotguard.assembly.doctor.patient import Patient
 from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.ports.trainer import TrainerProcess

@@ -11,7 +11,7 @@ from spotguard.cli.output import plain, write_json
 from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
-    from spotguard.services.bucket_setup import Shortcoming, Step
+    from spotguard.services.run.bucket_setup import Shortcoming, Step
 
 _DAYS = click.option(
     "--noncurrent-days",

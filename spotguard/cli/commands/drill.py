@@ -14,7 +14,7 @@ from spotguard.cli.running_daemon import running_daemon
 from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
-    from spotguard.adapters.daemon_client import DaemonClient
+    from spotguard.adapters.http.daemon_client import DaemonClient
     from spotguard.core.rehearsal import Asks, DrillReport
 
 _ANSWER_SECONDS = 10.0
@@ -48,7 +48,7 @@ def command(invocation: Invocation, seconds: float, stop: bool, no_signal: bool,
     asks = Asks.STOP if stop else Asks.NOTHING if no_signal else None
     report = asyncio.run(_drill(invocation, seconds, asks, hooks))
     if invocation.json:
-        from spotguard.adapters.openapi import DRILL
+        from spotguard.adapters.http.openapi import DRILL
 
         write_json(DRILL.dump_python(report, mode="json"))
     else:

@@ -26,7 +26,7 @@ def command(invocation: Invocation, name: str | None, stage: str | None, to: str
         from spotguard.cli.interruptible import run_interruptible
         from spotguard.cli.progress import progress_sink
         from spotguard.cli.restore_view import document, tell
-        from spotguard.services.restore_outcome import RestoreOutcome
+        from spotguard.services.restore.restore_outcome import RestoreOutcome
 
     if to is None:
         invocation.require("watch.dir")

@@ -11,7 +11,7 @@ from spotguard.cli.options import Invocation, configured
 from spotguard.cli.reporting import reported
 
 if TYPE_CHECKING:
-    from spotguard.adapters.message_link import MessageLink
+    from spotguard.adapters.telling.message_link import MessageLink
     from spotguard.cli.resume_course import Resume
     from spotguard.config.models import Config
 

@@ -15,7 +15,7 @@ from spotguard.core.exit_status import ExitStatus
 from spotguard.core.problem import Severity
 
 if TYPE_CHECKING:
-    from spotguard.adapters.daemon_client import DaemonClient
+    from spotguard.adapters.http.daemon_client import DaemonClient
     from spotguard.core.status import Status
 
 _LOOK_SECONDS = 1.0
@@ -79,7 +79,7 @@ async def _watch_live(daemon: DaemonClient, status: Status) -> None:
 def _show(status: Status, invocation: Invocation, *, one_line: bool = False) -> None:
     now = datetime.now(UTC)
     if invocation.json:
-        from spotguard.adapters.openapi import STATUS
+        from spotguard.adapters.http.openapi import STATUS
 
         write_json(STATUS.dump_python(status, mode="json"), one_line=one_line)
         return

@@ -12,7 +12,7 @@ from spotguard.cli.output import count, plain, size, write_json
 from spotguard.core.exit_status import ExitStatus
 
 if TYPE_CHECKING:
-    from spotguard.services.verifier import VerifyOutcome
+    from spotguard.services.restore.verifier import VerifyOutcome
 
 
 @click.command()

@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from spotguard.adapters.bucket_admin import S3BucketAdmin
-from spotguard.adapters.s3_access import S3Access
-from spotguard.adapters.s3_settings import S3Settings
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.bucket_admin import S3BucketAdmin
+from spotguard.adapters.s3.settings import S3Settings
 from spotguard.core.bucket_settings import BucketWish, Document
 from spotguard.core.iam_policy import Purpose, policy_for, setup_actions
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.bucket_admin import BucketTaken
 from spotguard.ports.object_store import BucketMissing, StoreDenied, StoreError, StoreRejected, StoreUnavailable
-from spotguard.services import bucket_setup
-from spotguard.services.bucket_setup import BucketSetup, Step
+from spotguard.services.run import bucket_setup
+from spotguard.services.run.bucket_setup import BucketSetup, Step
 from tests.contract.object_store.scripted_server import Reply, serving
 from tests.support.servers import Endpoint, authority, free_port
 

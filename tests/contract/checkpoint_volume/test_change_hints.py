@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters import inotify, inotify_limits
-from spotguard.adapters.inotify import change_hints
+from spotguard.adapters.disk import inotify, inotify_limits
+from spotguard.adapters.disk.inotify import change_hints
 
 
 class Heard:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters import private_copy as copies
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk import private_copy as copies
+from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.ports.checkpoint_volume import Copying
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters import holding
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk import holding
+from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.core.checkpoint import CompleteBy, Unfinished, Whole
 from spotguard.core.layouts.assess import assess, probes_for
 from spotguard.core.layouts.base import Circumstances

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.core.file_table import FileTable
 from spotguard.core.layouts.identify import identify
 from spotguard.ports.checkpoint_volume import CannotRead

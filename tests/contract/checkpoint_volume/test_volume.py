@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.core.checkpoint import LocalFile, LocalLink
 from spotguard.core.layouts.soundness import probe_of
 from spotguard.core.structure import Structure

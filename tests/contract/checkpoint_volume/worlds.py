@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk.volume import LocalVolume
 from tests.support.memory_volume import MemoryVolume
 
 

@@ -7,7 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from spotguard.adapters.connection import S3Settings, connect
+from spotguard.adapters.s3.connection import S3Settings, connect
 from spotguard.assembly.doctor import bucket as bucket_check
 from spotguard.assembly.doctor import clock
 from spotguard.assembly.doctor.examination import CHECKS

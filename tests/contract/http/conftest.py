@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from spotguard.adapters.http_server import serve_http
+from spotguard.adapters.http.server import serve_http
 from tests.contract.http.fake_control import FakeControl
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.daemon_client import connect_daemon
-from spotguard.adapters.http_server import serve_http
+from spotguard.adapters.http.daemon_client import connect_daemon
+from spotguard.adapters.http.server import serve_http
 from spotguard.core.rehearsal import Asks, Rehearsed, conclude
 from spotguard.ports.daemon_control import DaemonRefused, NoDaemon
 from tests.contract.http.conftest import refuse_taken

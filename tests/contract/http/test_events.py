@@ -97,4 +97,4 @@ async def test_the_page_loads_nothing_from_elsewhere_and_lets_nothing_in(local: 
 
 
 def test_the_page_is_part_of_the_package() -> None:
-    assert (Path(spotguard.__file__).parent / "adapters/page/index.html").is_file()
+    assert (Path(spotguard.__file__).parent / "adapters/http/page/index.html").is_file()

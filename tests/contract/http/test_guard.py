@@ -7,8 +7,8 @@ import asyncio
 import aiohttp
 import pytest
 
-from spotguard.adapters.http_guard import BODY_LIMIT_BYTES, GuardRules
-from spotguard.adapters.http_server import serve_http
+from spotguard.adapters.http.guard import BODY_LIMIT_BYTES, GuardRules
+from spotguard.adapters.http.server import serve_http
 from spotguard.core.listen_address import parse_listen_address
 from tests.contract.http.fake_control import FakeControl
 

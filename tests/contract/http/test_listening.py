@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from spotguard.adapters.http_server import serve_http
+from spotguard.adapters.http.server import serve_http
 from tests.contract.http.fake_control import FakeControl
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from spotguard.adapters.imds import Imds
+from spotguard.adapters.instance.imds import Imds
 from spotguard.demo.metadata_facts import Behaviour
 from spotguard.demo.metadata_service import FakeMetadataService
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from spotguard.adapters import imds_session
-from spotguard.adapters.imds import MAINTENANCE, REBALANCE, SPOT, TARGET_STATE, Imds
+from spotguard.adapters.instance import imds_session
+from spotguard.adapters.instance.imds import MAINTENANCE, REBALANCE, SPOT, TARGET_STATE, Imds
 from spotguard.core.notice import Instance, NoticeKind
 from spotguard.demo.metadata_service import FakeMetadataService
 from spotguard.ports.metadata_service import MetadataUnavailable

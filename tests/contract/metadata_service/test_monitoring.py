@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from spotguard.adapters.imds import REBALANCE, SPOT, Imds
+from spotguard.adapters.instance.imds import REBALANCE, SPOT, Imds
 from spotguard.adapters.system_clock import SystemClock
 from spotguard.core.problem import ProblemCode
 from spotguard.demo.metadata_facts import Behaviour
 from spotguard.demo.metadata_service import FakeMetadataService
-from spotguard.services.interruption_monitor import InterruptionMonitor
+from spotguard.services.interruption.interruption_monitor import InterruptionMonitor
 from spotguard.services.problem_board import ProblemBoard
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from spotguard.adapters.imds import Imds
+from spotguard.adapters.instance.imds import Imds
 from spotguard.core.notice import Instance, NoticeKind
 from spotguard.demo.metadata_facts import Behaviour
 from spotguard.demo.metadata_service import FakeMetadataService

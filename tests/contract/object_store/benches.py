@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spotguard.adapters.connection import S3Settings
+from spotguard.adapters.s3.connection import S3Settings
 from spotguard.ports.bulk_fetch import BulkFetch
 from spotguard.ports.bulk_send import BulkSend
 from spotguard.ports.object_store import ObjectStore

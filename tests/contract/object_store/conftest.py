@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from spotguard.adapters.connection import Connection, S3Settings, connect
+from spotguard.adapters.s3.connection import Connection, S3Settings, connect
 from tests.contract.object_store.benches import CEPH, LOCALSTACK, MEMORY, MOTO, Bench, Quirks
 from tests.support.bulk_over import BulkOver
 from tests.support.memory_copies import MemoryCopies

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.retrying import RetryingStore, RetryingTransfer
+from spotguard.adapters.s3.retrying import RetryingStore, RetryingTransfer
 from spotguard.core.backoff import RetryPolicy
 from spotguard.ports.object_store import ObjectExists, StoreUnavailable
 from spotguard.ports.part_transfer import Slice

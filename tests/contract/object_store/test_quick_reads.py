@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from spotguard.adapters.aws_credentials import AwsIdentity
-from spotguard.adapters.connection import Connection, connect
+from spotguard.adapters.s3.connection import Connection, connect
+from spotguard.adapters.s3.credentials import AwsIdentity
 from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreRejected
 from tests.contract.object_store.benches import Bench
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.aws_chunked import CRC_HEADER
-from spotguard.adapters.connection import S3Settings, connect
+from spotguard.adapters.s3.connection import S3Settings, connect
+from spotguard.adapters.wire.aws_chunked import CRC_HEADER
 from spotguard.ports.object_store import BucketMissing, ChecksumRefused, StoreDenied, StoreRejected, StoreUnavailable
 from spotguard.ports.part_transfer import SentPart, Slice, Upload
 from tests.contract.object_store.benches import Bench

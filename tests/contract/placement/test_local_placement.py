@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.local_placement import LocalPlacement
+from spotguard.adapters.disk.placement import LocalPlacement
 from spotguard.ports.placement import Arrived, Move, NoSpace, PlacementFailed, PlacementRefused, Stage
 
 

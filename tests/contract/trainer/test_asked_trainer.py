@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters import asked_trainer
-from spotguard.adapters.asked_trainer import AskedTrainer, SystemdTrainer
-from spotguard.adapters.container_trainer import ContainerTrainer
-from spotguard.adapters.process_trainer import PidFileTrainer, ProcessTrainer, RegexTrainer
-from spotguard.adapters.trainers import trainer_for
+from spotguard.adapters.processes import asked_trainer
+from spotguard.adapters.processes.asked_trainer import AskedTrainer, SystemdTrainer
+from spotguard.adapters.processes.container_trainer import ContainerTrainer
+from spotguard.adapters.processes.process_trainer import PidFileTrainer, ProcessTrainer, RegexTrainer
+from spotguard.adapters.processes.trainers import trainer_for
 from tests.support.real_processes import TRAINER, RealProcesses
 
 

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from spotguard.adapters.command_trainer import CommandTrainer
+from spotguard.adapters.processes.command_trainer import CommandTrainer
 from spotguard.ports.trainer import TrainerProcess
 from tests.support.real_processes import TRAINER, RealProcesses
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters import container_engine, container_trainer
-from spotguard.adapters.container_engine import engine_socket
-from spotguard.adapters.container_trainer import ContainerTrainer
+from spotguard.adapters.processes import container_engine, container_trainer
+from spotguard.adapters.processes.container_engine import engine_socket
+from spotguard.adapters.processes.container_trainer import ContainerTrainer
 from spotguard.ports.trainer import CannotSignal
 from tests.contract.trainer.worlds import ContainerElsewhereWorld, ContainerWorld
 from tests.support.real_processes import TRAINER, RealProcesses

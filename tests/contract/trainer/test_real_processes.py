@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from spotguard.adapters.process_signal import send_signal
-from spotguard.adapters.process_table import as_trainer, process_facts, relevant_processes, same_process_runs
-from spotguard.adapters.process_trainer import PidFileTrainer, RegexTrainer
+from spotguard.adapters.processes.process_signal import send_signal
+from spotguard.adapters.processes.process_table import as_trainer, process_facts, relevant_processes, same_process_runs
+from spotguard.adapters.processes.process_trainer import PidFileTrainer, RegexTrainer
 from spotguard.core.trainer_choice import Spared, choose
 from spotguard.ports.trainer import CannotSignal, TrainerGone, TrainerProcess
 from tests.support.real_processes import TRAINER, RealProcesses
@@ -113,7 +113,7 @@ def test_the_ranks_of_a_real_torchrun_are_targets(processes: RealProcesses) -> N
 
 def test_we_and_the_shells_that_started_us_are_spared_when_the_pattern_matches_them(processes: RealProcesses) -> None:
     looker = (
-        "import asyncio, sys; from spotguard.adapters.process_trainer import RegexTrainer; "
+        "import asyncio, sys; from spotguard.adapters.processes.process_trainer import RegexTrainer; "
         "print([p.pid for p in asyncio.run(RegexTrainer(sys.argv[1]).find())])"
     )
     trainer, _ = processes.python(processes.script("train_me.py", TRAINER), processes.folder / "noted")

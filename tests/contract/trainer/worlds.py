@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-from spotguard.adapters.asked_trainer import SystemdTrainer
-from spotguard.adapters.container_trainer import ContainerTrainer
-from spotguard.adapters.process_trainer import PidFileTrainer, RegexTrainer
+from spotguard.adapters.processes.asked_trainer import SystemdTrainer
+from spotguard.adapters.processes.container_trainer import ContainerTrainer
+from spotguard.adapters.processes.process_trainer import PidFileTrainer, RegexTrainer
 from spotguard.ports.trainer import Trainer, TrainerProcess
 from tests.support.fake_engine import FakeEngine
 from tests.support.memory_trainer import MemoryTrainer

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters import process_exit
-from spotguard.adapters.process_table import as_trainer, process_facts
-from spotguard.adapters.writer_watch import ProcWriterWatch
+from spotguard.adapters.processes import process_exit
+from spotguard.adapters.processes.process_table import as_trainer, process_facts
+from spotguard.adapters.processes.writer_watch import ProcWriterWatch
 from spotguard.ports.trainer import TrainerProcess
 from tests.support.real_processes import RealProcesses, real_processes
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.core.checkpoint import LocalCheckpoint, Unit
-from spotguard.services.local_findings import Look
-from spotguard.services.local_look import LocalLook
+from spotguard.services.restore.local_findings import Look
+from spotguard.services.restore.local_look import LocalLook
 from tests.e2e.frameworks.frameworks import Framework
 from tests.e2e.frameworks.story import Story
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from spotguard.adapters.http_server import LocalServer, serve_http
+from spotguard.adapters.http.server import LocalServer, serve_http
 from spotguard.core.checkpoint import CheckpointState
 from spotguard.core.notice import NoticeKind
 from spotguard.core.problem import Problem, ProblemCode, Severity

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 
 import boto3
 
-from spotguard.adapters.process_table import all_pids, read_stat
+from spotguard.adapters.processes.process_table import all_pids, read_stat
 from spotguard.demo.daemon_process import clean_environment, free_address
 from tests.support.servers import Endpoint
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.process_table import read_stat
+from spotguard.adapters.processes.process_table import read_stat
 from spotguard.demo.metadata_process import MetadataProcess
 from tests.e2e.run.run_machine import TRAINER, RunMachine, wait_for
 

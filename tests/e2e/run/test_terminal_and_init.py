@@ -17,7 +17,7 @@ from contextlib import suppress
 
 import pytest
 
-from spotguard.adapters.process_table import read_stat
+from spotguard.adapters.processes.process_table import read_stat
 from tests.e2e.run.run_machine import TRAINER, RunMachine, wait_for
 
 SHELL_JOB = """\

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import spotguard
-from spotguard.adapters.process_table import read_stat
+from spotguard.adapters.processes.process_table import read_stat
 from spotguard.demo.metadata_process import MetadataProcess
 from tests.e2e.run.run_machine import RunMachine, Running, wait_for
 from tests.support.servers import Endpoint, moto

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from spotguard.adapters import hook as hook_module
-from spotguard.adapters.announcements import LocalAnnouncements
+from spotguard.adapters.telling import hook as hook_module
+from spotguard.adapters.telling.announcements import LocalAnnouncements
 from spotguard.ports.announcements import Announcements
 from tests.support.memory_trainer import MemoryAnnouncements
 

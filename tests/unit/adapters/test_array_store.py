@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from spotguard.adapters import array_store
+from spotguard.adapters.structure import array_store
 from tests.support.content import BytesContent
 
 BTREE_NODE = 0x0CDB20DE

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.s3_access import S3Access
-from spotguard.adapters.s3_errors import Subject
-from spotguard.adapters.s3_settings import S3Settings
-from spotguard.adapters.store_wire import StoreWire
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.errors import Subject
+from spotguard.adapters.s3.settings import S3Settings
+from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.ports.object_store import StoreDenied
 
 OLD = '{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "b", "SessionToken": "t", "Expiration": "2020-01-01T00:00:00Z"}'

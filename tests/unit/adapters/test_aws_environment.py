@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotguard.adapters.aws_credentials import AwsIdentity, CredentialsFault, surroundings_of
-from spotguard.adapters.aws_environment import plain_environment
+from spotguard.adapters.s3.credentials import AwsIdentity, CredentialsFault, surroundings_of
+from spotguard.adapters.s3.environment import plain_environment
 
 pytestmark = pytest.mark.usefixtures("plain_aws_environment")
 
@@ -97,6 +97,6 @@ def test_keys_that_were_renewed_are_read_again(monkeypatch: pytest.MonkeyPatch) 
     assert identity.frozen().access_key == "key"
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "other")
     assert not identity.renew()  # it is only seconds old
-    monkeypatch.setattr("spotguard.adapters.aws_credentials._REREAD_SECONDS", 0.0)
+    monkeypatch.setattr("spotguard.adapters.s3.credentials._REREAD_SECONDS", 0.0)
     assert identity.renew()
     assert (identity.frozen().access_key, identity.generation) == ("other", 1)

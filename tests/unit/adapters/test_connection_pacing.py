@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from spotguard.adapters.connection_pacing import ConnectionPacing
+from spotguard.adapters.wire.pacing import ConnectionPacing
 
 SO_MAX_PACING_RATE = 47
 UNLIMITED = 0xFFFFFFFF

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.dmi import on_ec2
+from spotguard.adapters.instance.dmi import on_ec2
 
 DMI = "devices/virtual/dmi/id"
 

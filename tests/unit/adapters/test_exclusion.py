@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from spotguard.adapters.exclusion import Exclusion
+from spotguard.adapters.disk.exclusion import Exclusion
 
 DEFAULTS = ("*.log", "wandb/**", "*.tmp")
 

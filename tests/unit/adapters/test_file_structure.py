@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.file_structure import finding_of
+from spotguard.adapters.structure.file_structure import finding_of
 from spotguard.core.structure import Finding, Structure
 
 
@@ -112,7 +112,7 @@ def test_nothing_in_dcp_metadata_is_executed(tmp_path: Path) -> None:
 
 def test_dcp_metadata_that_is_too_large_to_walk_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = metadata_of(tmp_path / ".metadata", "__0_0.distcp", "__17_3.distcp")
-    monkeypatch.setattr("spotguard.adapters.dcp_metadata._WALK_LIMIT_BYTES", 100)
+    monkeypatch.setattr("spotguard.adapters.structure.dcp_metadata._WALK_LIMIT_BYTES", 100)
     assert look(path, Structure.DCP_METADATA).document == {"shards": {"__0_0.distcp": 0, "__17_3.distcp": 0}}
     os.truncate(path, path.stat().st_size - 1)
     assert not look(path, Structure.DCP_METADATA).sound

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from spotguard.adapters.filesystem_type import filesystem_type, is_remote, type_in_mountinfo
-from spotguard.adapters.readability import Readability
+from spotguard.adapters.disk.filesystem_type import filesystem_type, is_remote, type_in_mountinfo
+from spotguard.adapters.disk.readability import Readability
 
 MOUNTS = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw

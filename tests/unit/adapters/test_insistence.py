@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import pytest
 from structlog.testing import capture_logs
 
-from spotguard.adapters.insistence import Insistence
+from spotguard.adapters.s3.insistence import Insistence
 from spotguard.core.backoff import RetryPolicy
 from spotguard.ports.object_store import (
     ChecksumRefused,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spotguard.adapters.message_link import MessageLink
+from spotguard.adapters.telling.message_link import MessageLink
 
 
 def test_a_message_that_is_too_long_harms_neither_the_reader_nor_those_after_it() -> None:

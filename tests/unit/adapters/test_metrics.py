@@ -10,10 +10,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from spotguard.adapters.metrics import exposition
+from spotguard.adapters.http.metrics import exposition
 from spotguard.core.problem import ProblemCode
 from spotguard.core.tally import Tally
-from spotguard.services.durations import Duration
+from spotguard.services.replication.durations import Duration
 from tests.contract.http.fake_control import INTERRUPTION, STATUS
 
 MONITORING = Path(__file__).parents[3] / "docs/monitoring"

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from spotguard.adapters.s3_access import S3Access
-from spotguard.adapters.s3_settings import S3Settings
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.settings import S3Settings
 from spotguard.ports.object_store import StoreUnavailable
 from tests.unit.adapters.test_wire import Story, head_of, listening
 

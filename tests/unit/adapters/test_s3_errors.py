@@ -6,8 +6,8 @@ import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
 
-from spotguard.adapters.s3_errors import Subject, error_of, refusal_of
-from spotguard.adapters.s3_failures import from_botocore
+from spotguard.adapters.s3.errors import Subject, error_of, refusal_of
+from spotguard.adapters.s3.failures import from_botocore
 from spotguard.ports.object_store import (
     BucketMissing,
     ChecksumRefused,

@@ -7,10 +7,10 @@ from pathlib import Path
 import botocore.session
 import pytest
 
-from spotguard.adapters.aws_credentials import surroundings_of
-from spotguard.adapters.s3_access import S3Access
-from spotguard.adapters.s3_route import plain_route
-from spotguard.adapters.s3_settings import S3Settings
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.credentials import surroundings_of
+from spotguard.adapters.s3.route import plain_route
+from spotguard.adapters.s3.settings import S3Settings
 
 pytestmark = pytest.mark.usefixtures("plain_aws_environment")
 

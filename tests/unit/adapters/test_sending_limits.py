@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotguard.adapters.patience import Patience
-from spotguard.adapters.upload_cap import UploadCap
+from spotguard.adapters.s3.patience import Patience
+from spotguard.adapters.s3.upload_cap import UploadCap
 from tests.support.virtual_time import run_virtual
 
 MIB = 1 << 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.service_manager import SystemdNotifier
+from spotguard.adapters.telling.service_manager import SystemdNotifier
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.signal_journal import FileSignalJournal, journal_path
+from spotguard.adapters.processes.signal_journal import FileSignalJournal, journal_path
 from spotguard.ports.announcements import SignalJournal
 from tests.support.memory_trainer import MemoryJournal
 

@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
-from spotguard.adapters.store_clock import StoreClock
+from spotguard.adapters.s3.clock import StoreClock
 
 
 class Clocks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spotguard.adapters.tensor_bundle import NoIndex, shard_sizes
+from spotguard.adapters.structure.tensor_bundle import NoIndex, shard_sizes
 from tests.support.content import BytesContent
 from tests.support.tensor_index import index_of
 

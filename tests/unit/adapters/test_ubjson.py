@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spotguard.adapters import ubjson
+from spotguard.adapters.structure import ubjson
 from tests.support.content import BytesContent
 
 COUNT = (3).to_bytes(8, "big")

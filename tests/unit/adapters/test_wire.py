@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.wire_body import PIECE_BYTES, FileBody, FileSink
-from spotguard.adapters.wire_connections import Connections, Place
-from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire.body import PIECE_BYTES, FileBody, FileSink
+from spotguard.adapters.wire.connections import Connections, Place
+from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n"

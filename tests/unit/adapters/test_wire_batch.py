@@ -17,9 +17,9 @@ from typing import NamedTuple
 import pytest
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.small_requests import SmallFetch
-from spotguard.adapters.wire_batch import LANES, Batch
-from spotguard.adapters.wire_connections import Connections, Place
+from spotguard.adapters.wire.batch import LANES, Batch
+from spotguard.adapters.wire.connections import Connections, Place
+from spotguard.adapters.wire.small_requests import SmallFetch
 from spotguard.ports.part_transfer import Slice
 
 COUNT, SIZE = 20, 5000

@@ -9,12 +9,12 @@ import socket
 import pytest
 from botocore.httpsession import where
 
-from spotguard.adapters.s3_access import S3Access
-from spotguard.adapters.s3_settings import S3Settings
-from spotguard.adapters.store_wire import StoreWire
-from spotguard.adapters.wire_connections import Connections
-from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
-from spotguard.adapters.wire_proxy import Proxy, proxy_for
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.settings import S3Settings
+from spotguard.adapters.s3.store_wire import StoreWire
+from spotguard.adapters.wire.connections import Connections
+from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire.proxy import Proxy, proxy_for
 from tests.unit.adapters.test_wire import OK, head_of, listening
 
 

@@ -12,9 +12,9 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spotguard.adapters.s3_route import Route
-from spotguard.adapters.wire_address import WireAddress
-from spotguard.adapters.wire_signing import DECODED_LENGTH, UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner, sign
+from spotguard.adapters.s3.address import WireAddress
+from spotguard.adapters.s3.route import Route
+from spotguard.adapters.s3.signing import DECODED_LENGTH, UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner, sign
 
 PAYLOADS = [UNSIGNED, UNSIGNED_WITH_TRAILER, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
 TEXT = st.text(st.characters(codec="utf-8"))

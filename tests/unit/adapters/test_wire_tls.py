@@ -18,9 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from spotguard.adapters.wire_body import FileBody, FileSink
-from spotguard.adapters.wire_connections import Connections, Place
-from spotguard.adapters.wire_exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire.body import FileBody, FileSink
+from spotguard.adapters.wire.connections import Connections, Place
+from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
 from spotguard.ports.part_transfer import Slice
 
 SIZE = 24 << 20

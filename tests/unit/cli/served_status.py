@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from spotguard.adapters.http_server import serve_http
+from spotguard.adapters.http.server import serve_http
 from spotguard.core.checkpoint import CheckpointState
 from spotguard.core.problem import Problem, ProblemCode, Severity
 from spotguard.core.status import CheckpointStatus, DaemonState, ExposureStatus, InterruptionStatus, Status

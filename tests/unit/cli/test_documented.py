@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spotguard.adapters.openapi import DRILL, STATUS
+from spotguard.adapters.http.openapi import DRILL, STATUS
 from spotguard.assembly.doctor.examination import CHECKS
 from spotguard.assembly.restoring import Stored
 from spotguard.cli.commands import adopt, bucket, doctor, sync
@@ -21,9 +21,9 @@ from spotguard.core.diagnosis import Finding, Verdict
 from spotguard.core.exit_status import ExitStatus
 from spotguard.core.rehearsal import DrillReport, Rehearsed, conclude
 from spotguard.demo.summary import Summary
-from spotguard.services.adoption import Adopted, AdoptOutcome
-from spotguard.services.bucket_setup import Shortcoming, Step
-from spotguard.services.restore_outcome import RestoreOutcome
+from spotguard.services.adoption.adoption import Adopted, AdoptOutcome
+from spotguard.services.restore.restore_outcome import RestoreOutcome
+from spotguard.services.run.bucket_setup import Shortcoming, Step
 from spotguard.services.single_pass import SyncOutcome
 from tests.unit.cli.served_status import status
 

@@ -8,8 +8,8 @@ import json
 from spotguard.core.claim import ClaimPhase
 from spotguard.core.manifest import Host
 from spotguard.core.run_keys import RunKeys
-from spotguard.services.claim import RunClaim
 from spotguard.services.problem_board import ProblemBoard
+from spotguard.services.run.claim import RunClaim
 from spotguard.services.store_health import StoreHealth
 from tests.support.faulty_store import Faults, FaultyStore
 from tests.support.memory_store import MemoryBucket, MemoryStore

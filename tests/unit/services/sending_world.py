@@ -6,12 +6,12 @@ import random
 from typing import Any
 
 from spotguard.core.run_keys import RunKeys
-from spotguard.services.errand import Errand
-from spotguard.services.leftovers import Leftovers
-from spotguard.services.part_copies import PartCopies
-from spotguard.services.part_engine import PartEngine
-from spotguard.services.part_slots import PartSlots
-from spotguard.services.throughput import Throughput
+from spotguard.services.upload.errand import Errand
+from spotguard.services.upload.leftovers import Leftovers
+from spotguard.services.upload.part_copies import PartCopies
+from spotguard.services.upload.part_engine import PartEngine
+from spotguard.services.upload.part_slots import PartSlots
+from spotguard.services.upload.throughput import Throughput
 from tests.support.faulty_store import Faults, FaultyCopies, FaultyTransfer
 from tests.support.memory_copies import MemoryCopies
 from tests.support.memory_store import Link, MemoryBucket, MemoryTransfer

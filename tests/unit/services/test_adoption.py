@@ -8,16 +8,16 @@ from collections.abc import Callable
 import pytest
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.null_destination import NullDestination
-from spotguard.adapters.object_inspector import RangedObjectInspector
+from spotguard.adapters.disk.null_destination import NullDestination
+from spotguard.adapters.structure.object_inspector import RangedObjectInspector
 from spotguard.core.manifest import Host
 from spotguard.core.manifest_format import decode
 from spotguard.core.run_keys import RunKeys
 from spotguard.ports.object_store import ObjectFacts, StoreUnavailable
 from spotguard.ports.progress import SilentProgress
-from spotguard.services.adoption import Adoption, AdoptOutcome
-from spotguard.services.object_sums import ObjectSums
-from spotguard.services.recovery_errors import NothingToRestore
+from spotguard.services.adoption.adoption import Adoption, AdoptOutcome
+from spotguard.services.adoption.object_sums import ObjectSums
+from spotguard.services.restore.recovery_errors import NothingToRestore
 from tests.support.committed_run import hf_files
 from tests.support.memory_store import MemoryBucket, MemoryStore, MemoryTransfer
 from tests.support.way_back import WallClock

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from spotguard.core.checkpoint import LocalFile
-from spotguard.services.checkpoint_upload import CheckpointUpload
+from spotguard.services.upload.checkpoint_upload import CheckpointUpload
 from tests.support.machine import Machine
 from tests.support.memory_store import Link, MemoryBucket
 from tests.support.virtual_time import VirtualClock, run_virtual

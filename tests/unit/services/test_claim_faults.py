@@ -11,7 +11,7 @@ from spotguard.core.checkpoint import CompleteBy, Unit
 from spotguard.core.manifest import Host, Manifest
 from spotguard.core.manifest_format import encode
 from spotguard.core.problem import ProblemCode
-from spotguard.services.earlier_claims import claimed_elsewhere
+from spotguard.services.run.earlier_claims import claimed_elsewhere
 from tests.support.faulty_store import Fault, Faults
 from tests.support.memory_store import MemoryBucket
 from tests.support.virtual_time import VirtualClock, run_virtual

@@ -11,7 +11,7 @@ from spotguard.core.notice import NoticeKind
 from spotguard.core.rehearsal import Asks
 from spotguard.core.status import DaemonState
 from spotguard.ports.daemon_control import DrillRefused
-from spotguard.services.drain_course import DrainView
+from spotguard.services.interruption.drain_course import DrainView
 from tests.support.machine import save_hf
 from tests.support.memory_store import Link
 from tests.support.virtual_time import run_virtual

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from spotguard.adapters.process_table import as_trainer, process_facts
-from spotguard.adapters.writer_watch import ProcWriterWatch
+from spotguard.adapters.processes.process_table import as_trainer, process_facts
+from spotguard.adapters.processes.writer_watch import ProcWriterWatch
 from spotguard.core.problem import Problem, ProblemCode
 from spotguard.ports.trainer import TrainerProcess
 from spotguard.ports.writer_watch import WrittenFile
-from spotguard.services.folder_watch import FolderWatch
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
-from spotguard.services.replication_view import ReplicationView
+from spotguard.services.replication.folder_watch import FolderWatch
+from spotguard.services.replication.replication_view import ReplicationView
 from tests.support.machine import Machine, save_hf
 from tests.support.memory_store import MemoryBucket
 from tests.support.memory_trainer import MemoryTrainer, MemoryWriterWatch

@@ -10,9 +10,9 @@ import pytest
 
 from spotguard.core.reuse import KnownFiles
 from spotguard.ports.part_transfer import SentPart, Upload
-from spotguard.services.begun_upload import BegunUpload
-from spotguard.services.content_sums import ContentSums
-from spotguard.services.growing_file import Ending, GrowingFile
+from spotguard.services.upload.begun_upload import BegunUpload
+from spotguard.services.upload.content_sums import ContentSums
+from spotguard.services.upload.growing_file import Ending, GrowingFile
 from tests.support.virtual_time import run_virtual
 from tests.unit.services.sending_world import MIB, Sending
 

@@ -14,7 +14,7 @@ from spotguard.core.deadline import InterruptionPolicy
 from spotguard.core.notice import NoticeKind
 from spotguard.core.problem import ProblemCode
 from spotguard.ports.metadata_service import MetadataUnavailable
-from spotguard.services.interruption_monitor import InterruptionMonitor
+from spotguard.services.interruption.interruption_monitor import InterruptionMonitor
 from spotguard.services.problem_board import ProblemBoard
 from tests.support.memory_metadata import MemoryMetadataService
 from tests.support.virtual_time import START, VirtualClock, run_virtual

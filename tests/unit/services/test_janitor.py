@@ -17,8 +17,8 @@ from spotguard.core.run_keys import LOOSE
 from spotguard.core.timestamps import format_time
 from spotguard.ports.object_store import ObjectStore, StoreUnavailable
 from spotguard.ports.part_transfer import Upload
-from spotguard.services.deletion import MayNotRun, NotUnderstood
-from spotguard.services.janitor import Janitor
+from spotguard.services.run.deletion import MayNotRun, NotUnderstood
+from spotguard.services.run.janitor import Janitor
 from tests.support.faulty_store import Fault, Faults, FaultyStore
 from tests.support.memory_store import MemoryStore, MemoryTransfer
 from tests.support.virtual_time import VirtualClock, run_virtual

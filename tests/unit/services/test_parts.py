@@ -10,11 +10,11 @@ import pytest
 from spotguard.core.reuse import KnownFiles
 from spotguard.ports.checkpoint_volume import HeldFile
 from spotguard.ports.object_store import ObjectExists, StoreUnavailable, UploadMissing
-from spotguard.services.content_sums import ContentSums
-from spotguard.services.errand import ChangedWhileSending
-from spotguard.services.growing_file import Ending, GrowingFile
-from spotguard.services.part_slots import PartSlots
-from spotguard.services.throughput import Throughput
+from spotguard.services.upload.content_sums import ContentSums
+from spotguard.services.upload.errand import ChangedWhileSending
+from spotguard.services.upload.growing_file import Ending, GrowingFile
+from spotguard.services.upload.part_slots import PartSlots
+from spotguard.services.upload.throughput import Throughput
 from tests.support.faulty_store import Fault
 from tests.support.virtual_time import VirtualClock, run_virtual
 from tests.unit.services.sending_world import Sending

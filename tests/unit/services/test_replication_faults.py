@@ -15,7 +15,7 @@ from spotguard.core.loose import decode_index
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
 from spotguard.ports.checkpoint_volume import CannotRead, Copying
-from spotguard.services import loose_files
+from spotguard.services.upload import loose_files
 from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
 from tests.support.machine import KEYS, Machine, hf_files, save_hf
 from tests.support.memory_metadata import MemoryMetadataService

@@ -12,7 +12,7 @@ from shutil import rmtree
 
 import pytest
 
-from spotguard.adapters.local_volume import LocalVolume
+from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.core.checkpoint import Unit
 from spotguard.core.comparison import Likeness, compare
 from spotguard.core.layouts.identify import identify
@@ -20,7 +20,7 @@ from spotguard.core.manifest_format import encode
 from spotguard.ports.bulk_fetch import Wanted
 from spotguard.ports.object_store import StoreDenied
 from spotguard.ports.placement import PlacementRefused
-from spotguard.services.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, TargetBusy
+from spotguard.services.restore.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, TargetBusy
 from tests.support.committed_run import LONG_AGO, content_of, hf_files
 from tests.support.faulty_store import Faults, FaultyStore
 from tests.support.memory_store import MemoryBulk, MemoryStore

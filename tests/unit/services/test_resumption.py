@@ -11,8 +11,8 @@ from spotguard.core.claim import encode_claim, encode_draining, encode_release
 from spotguard.core.manifest import Host
 from spotguard.core.notice import Notice, NoticeKind, Sighting
 from spotguard.ports.metadata_service import MetadataUnavailable
-from spotguard.services.catalogue import Catalogue
-from spotguard.services.resumption import Handover, finished_note, pending_notice
+from spotguard.services.restore.catalogue import Catalogue
+from spotguard.services.restore.resumption import Handover, finished_note, pending_notice
 from tests.support.committed_run import CommittedRun, hf_files
 from tests.support.faulty_store import Faults, FaultyStore
 from tests.support.memory_store import MemoryBucket, MemoryStore

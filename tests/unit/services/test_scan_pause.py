@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from spotguard.services.scan_schedule import Cost, ScanSchedule
+from spotguard.services.replication.scan_schedule import Cost, ScanSchedule
 from tests.support.virtual_time import run_virtual
 
 

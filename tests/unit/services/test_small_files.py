@@ -11,7 +11,7 @@ import pytest
 from spotguard.core.checkpoint import FileStat, LocalFile
 from spotguard.ports.bulk_send import MOST_BYTES, Offered
 from spotguard.ports.part_transfer import SentObject
-from spotguard.services.small_files import rows
+from spotguard.services.upload.small_files import rows
 from tests.support.faulty_store import Fault, Faults, FaultyTransfer
 from tests.support.machine import KEYS, Machine, save_hf
 from tests.support.memory_store import Link, MemoryBucket, MemoryTransfer

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotguard.services.throughput import Throughput
+from spotguard.services.upload.throughput import Throughput
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 MIB = 1 << 20

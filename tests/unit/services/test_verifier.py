@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from spotguard.adapters.null_destination import NullDestination
+from spotguard.adapters.disk.null_destination import NullDestination
 from spotguard.ports.object_store import StoreUnavailable
-from spotguard.services.recovery_errors import NothingToRestore
-from spotguard.services.verifier import Verifier, VerifyOutcome
+from spotguard.services.restore.recovery_errors import NothingToRestore
+from spotguard.services.restore.verifier import Verifier, VerifyOutcome
 from tests.support.committed_run import CommittedRun, hf_files
 from tests.support.faulty_store import Fault, Faults, FaultyTransfer
 from tests.support.memory_store import MemoryBucket, MemoryStore, MemoryTransfer

@@ -13,16 +13,16 @@ from spotguard.core.problem import ProblemCode
 from spotguard.core.run_keys import RunKeys
 from spotguard.core.status import CheckpointStatus
 from spotguard.ports.object_store import StoreDenied, StoreUnavailable
+from spotguard.services.interruption.prospects import Prospects
+from spotguard.services.interruption.trainer_signal import TrainerSignal
+from spotguard.services.interruption.trainer_watch import TrainerWatch
 from spotguard.services.problem_board import ProblemBoard
-from spotguard.services.prospects import Prospects
 from spotguard.services.published import Published
-from spotguard.services.replication_view import ReplicationView, SaveTimes
-from spotguard.services.run_checks import NestedRun, probe_conditions, refuse_nested
+from spotguard.services.replication.replication_view import ReplicationView, SaveTimes
+from spotguard.services.run.run_checks import NestedRun, probe_conditions, refuse_nested
 from spotguard.services.single_pass import SinglePass
 from spotguard.services.store_health import StoreHealth
-from spotguard.services.throughput import Throughput
-from spotguard.services.trainer_signal import TrainerSignal
-from spotguard.services.trainer_watch import TrainerWatch
+from spotguard.services.upload.throughput import Throughput
 from spotguard.services.vigil import Vigil
 from tests.support.faulty_store import Fault, Faults, FaultyStore
 from tests.support.machine import KEYS, Machine

@@ -1,0 +1,1 @@
+"""The watch root: looking, holding, reading, and putting back."""

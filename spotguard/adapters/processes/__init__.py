@@ -1,0 +1,1 @@
+"""Trainers and other processes of this machine: finding, signalling, seeing what they write."""

@@ -1,0 +1,59 @@
+"""The bulk-send port: batches of small objects over our own connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.part_sending import BodySender, Target
+from spotguard.adapters.s3.signing import DECODED_LENGTH
+from spotguard.adapters.s3.store_wire import StoreWire
+from spotguard.adapters.wire.aws_chunked import TRAILER_HEADERS
+from spotguard.adapters.wire.small_requests import SmallSend
+from spotguard.ports.bulk_send import Offered
+from spotguard.ports.object_store import StoreError
+from spotguard.ports.part_transfer import SentObject
+
+
+class BulkSender:
+    """`sender` knows what the store takes, and holds the cap."""
+
+    def __init__(self, access: S3Access, wire: StoreWire, sender: BodySender) -> None:
+        self._access, self._wire, self._sender = access, wire, sender
+
+    async def send_all(self, offered: Sequence[Offered], *, metadata: Mapping[str, str]) -> Sequence[SentObject | None]:
+        sizes = [one.body.size for one in offered]
+        framed = self._sender.trailers
+        subject = self._access.subject("write", offered[0].key)
+        headers = {**creation_headers(self._access, metadata), "if-none-match": "*"}
+        if framed:
+            headers |= {**TRAILER_HEADERS, DECODED_LENGTH: "0"}
+        sends = [SmallSend(one.body, framed=framed) for one in offered]
+        try:
+            await self._wire.ready(subject)
+            await self._sender.cap.admit(sum(sizes))
+            small = [(self._wire.path(one.key), send) for one, send in zip(offered, sends, strict=True)]
+            await self._wire.batch("PUT", small, headers, subject, self._sender.limit_seconds(sum(sizes)), trailer=framed)
+            if framed:
+                await self._prove(offered, sends)
+        except StoreError:
+            return [None] * len(offered)  # sent alone, each says why
+        return [_sent(one, send) for one, send in zip(offered, sends, strict=True)]
+
+    async def _prove(self, offered: Sequence[Offered], sends: Sequence[SmallSend]) -> None:
+        """Raises ChecksumRefused when the store has kept the framing as content."""
+        for one, send in zip(offered, sends, strict=True):
+            if send.created is not None and not send.created.told:
+                await self._sender.prove_trailers(Target(one.key, self._access.subject("write", one.key), {}), one.body.size)
+                return
+
+
+def creation_headers(access: S3Access, metadata: Mapping[str, str]) -> dict[str, str]:
+    """What an object is created with: its metadata, its encryption."""
+    return {f"x-amz-meta-{name.lower()}": value for name, value in metadata.items()} | access.settings.creation_headers()
+
+
+def _sent(one: Offered, send: SmallSend) -> SentObject | None:
+    if send.created is None:
+        return None
+    return SentObject(one.key, one.body.size, send.created.etag, send.created.crc64nvme)

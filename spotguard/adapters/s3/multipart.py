@@ -1,0 +1,120 @@
+"""Multipart uploads over boto3: everything but the parts' bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spotguard.adapters.crc64 import combine_crc64nvme
+from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.errors import Subject
+from spotguard.core.checksum import decode_crc64, encode_crc64
+from spotguard.ports.object_store import ObjectMissing, StoreRejected, StoreUnavailable, UploadMissing
+from spotguard.ports.part_transfer import ListedPart, SentObject, SentPart, Upload
+
+
+def combine(parts: Sequence[tuple[int, int]]) -> int:
+    """The CRC64NVME of consecutive pieces from each one's (CRC64NVME, size)."""
+    whole = 0
+    for crc, size in parts:
+        whole = combine_crc64nvme(whole, crc, size)
+    return int(whole)
+
+
+class MultipartUploads:
+    """One attempt per verb. Learns once whether the store takes full-object CRC64NVME."""
+
+    def __init__(self, access: S3Access) -> None:
+        self._access = access
+        self._checksums = True
+
+    async def begin(self, key: str, metadata: Mapping[str, str]) -> Upload:
+        subject = self._access.subject("begin the upload of", key)
+        always: dict[str, Any] = {"Key": key, "Metadata": dict(metadata), **self._access.settings.creation_parameters()}
+        checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
+        if self._checksums:
+            try:
+                answer = await self._access.call("create_multipart_upload", subject, always | checksum, proof="UploadId")
+                return Upload(key, answer["UploadId"])
+            except StoreRejected:
+                answer = await self._access.call("create_multipart_upload", subject, always, proof="UploadId")  # raises if it was not that
+                self._checksums = False
+                return Upload(key, answer["UploadId"])
+        answer = await self._access.call("create_multipart_upload", subject, always, proof="UploadId")
+        return Upload(key, answer["UploadId"])
+
+    async def complete(self, upload: Upload, parts: Sequence[SentPart], *, only_new: bool) -> SentObject:
+        subject = self._access.subject("complete the upload of", upload.key)
+        size, crc = sum(part.size for part in parts), combine([(part.crc64nvme, part.size) for part in parts])
+        proof: dict[str, Any] = {}
+        if self._checksums:
+            proof = {"ChecksumCRC64NVME": encode_crc64(crc), "ChecksumType": "FULL_OBJECT", "MpuObjectSize": size}
+        if only_new:
+            proof["IfNoneMatch"] = "*"
+        listed = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
+        try:
+            answer = await self._access.call(
+                "complete_multipart_upload",
+                subject,
+                {**_named(upload), "MultipartUpload": {"Parts": listed}, **proof},
+                proof="Key",
+                patient=True,
+            )
+        except ObjectMissing as error:
+            raise UploadMissing(f"{subject}: the upload is not open any more") from error
+        etag = (answer.get("ETag") or await self._etag_of(upload.key, size, subject)).strip('"')
+        return SentObject(upload.key, size, etag, crc)
+
+    async def _etag_of(self, key: str, size: int, subject: Subject) -> str:
+        """Ceph 16 leaves the ETag of a Complete empty."""
+        answer = await self._access.call("head_object", self._access.subject("look at", key), {"Key": key}, proof="ETag")
+        if answer["ContentLength"] != size:
+            raise StoreUnavailable(f"{subject}: the object has {answer['ContentLength']} bytes instead of {size}")
+        return str(answer["ETag"])
+
+    async def abort(self, upload: Upload) -> None:
+        subject = self._access.subject("abort the upload of", upload.key)
+        try:
+            await self._access.call("abort_multipart_upload", subject, _named(upload), proof=None)
+        except (UploadMissing, ObjectMissing):
+            return
+
+    async def unfinished(self, prefix: str) -> Sequence[Upload]:
+        found: list[Upload] = []
+        following: dict[str, str] = {}
+        while True:
+            subject = self._access.subject("list the uploads under", prefix)
+            answer = await self._access.call("list_multipart_uploads", subject, {"Prefix": prefix, **following}, proof="IsTruncated")
+            for entry in answer.get("Uploads", ()):
+                if entry["Key"].startswith(prefix):
+                    found.append(Upload(entry["Key"], entry["UploadId"], entry["Initiated"].timestamp()))
+            if not answer.get("IsTruncated"):
+                return found
+            following = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    async def parts(self, upload: Upload) -> Sequence[ListedPart]:
+        subject = self._access.subject("list the parts of", upload.key)
+        found: list[ListedPart] = []
+        following: dict[str, int] = {}
+        while True:
+            try:
+                answer = await self._access.call("list_parts", subject, {**_named(upload), **following}, proof="IsTruncated")
+            except ObjectMissing as error:
+                raise UploadMissing(f"{subject}: the upload is not open any more") from error
+            found += [_part(entry) for entry in answer.get("Parts", ())]
+            if not answer.get("IsTruncated"):
+                return found
+            following = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+
+
+def _named(upload: Upload) -> dict[str, str]:
+    return {"Key": upload.key, "UploadId": upload.upload_id}
+
+
+def _part(entry: Mapping[str, Any]) -> ListedPart:
+    try:
+        crc = decode_crc64(entry["ChecksumCRC64NVME"])
+    except (KeyError, ValueError):
+        crc = None
+    modified = entry["LastModified"].timestamp() if "LastModified" in entry else None
+    return ListedPart(int(entry["PartNumber"]), int(entry["Size"]), entry["ETag"].strip('"'), crc, modified)

@@ -1,0 +1,1 @@
+"""Whether a file's own structure says that it is whole."""

@@ -1,0 +1,1 @@
+"""Telling others on this machine: hooks, the notice file, the service manager."""

@@ -1,0 +1,199 @@
+"""One request and its answer over one connection, in a thread, and how it is broken off from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from spotguard.adapters.wire.body import FileBody
+from spotguard.adapters.wire.connections import Connections, Place
+from spotguard.adapters.wire.receiving import Receiver
+from spotguard.adapters.wire.sending import AnsweredEarly, Sender
+from spotguard.ports.part_transfer import FileShrank
+
+_ERROR_BYTES = 64 << 10
+_NOT_SENT = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError, http.client.RemoteDisconnected)
+"""How a connection fails that the peer closed while it was idle."""
+
+
+class Sink(Protocol):
+    """Takes the body of a successful answer."""
+
+    failure: Exception | None
+    """What made taking it end."""
+
+    def receive(self, read_into: Callable[[memoryview], int]) -> None:
+        """Take all that `read_into` has. Raises what it raises, OSError and ValueError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """Ready to go: the path percent-encoded, the headers signed."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: FileBody | None = None
+    sink: Sink | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of a request; filled in a thread, read after its end."""
+
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    """Lower-case names."""
+    body: bytes = b""
+    """Of an answer that went into no sink; cut."""
+    error: Exception | None = None
+    """Why there is no answer, or not all of it."""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the store has answered, and not with a success."""
+        return self.status is not None and not 200 <= self.status < 300
+
+
+class BrokenOff(Exception):
+    """Nobody waits for this request any more."""
+
+
+class Exchange:
+    """`run` belongs to a thread, `break_off` to anybody."""
+
+    def __init__(self, connections: Connections, place: Place, prepare: Callable[[], WireRequest]) -> None:
+        """`prepare` is called in the thread: signing may have to fetch credentials."""
+        self._connections = connections
+        self._place = place
+        self._prepare = prepare
+        self._lock = threading.Lock()
+        self._link: socket.socket | None = None
+        self._broken_off = False
+
+    def run(self) -> Answer:
+        """The answer; a failure of the network or of the file is in its `error`. Raises what `prepare` raises."""
+        request = self._prepare()
+        while True:
+            answer = Answer()
+            try:
+                connection, used_before = self._connections.take(self._place)
+            except OSError as error:  # no descriptor is left, or the certificates can not be read: no fault of the file
+                answer.error = error
+                return answer
+            try:
+                self._perform(connection, request, answer)
+            except (OSError, http.client.HTTPException, ValueError, FileShrank, BrokenOff) as error:
+                connection.close()
+                idle_end = used_before and isinstance(error, _NOT_SENT) and answer.status is None and not _file_failed(request)
+                if idle_end and not self._broken_off:
+                    continue  # it was closed while idle: nothing that went wrong with this request
+                answer.error = error
+            return answer
+
+    def break_off(self) -> bool:
+        """End it. Whether its file may still be in use, until `run` returns."""
+        with self._lock:
+            self._broken_off = True
+            if self._link is None:
+                return False  # not connected yet, or over: the file will not be touched any more
+            with contextlib.suppress(OSError):  # it has ended by itself
+                socket.socket.shutdown(self._link, socket.SHUT_RDWR)  # of the plain socket, also under TLS: wakes whoever waits for it
+            return True
+
+    def _perform(self, connection: http.client.HTTPConnection, request: WireRequest, answer: Answer) -> None:
+        if connection.sock is None:
+            connection.connect()
+        self._hold(connection.sock)
+        try:
+            with self._connections.pacing.held(connection.sock):
+                closes = self._converse(connection, request, answer)
+        finally:
+            self._hold(None)
+        if closes:
+            connection.close()
+        else:
+            self._connections.give_back(self._place, connection)
+
+    def _hold(self, link: socket.socket | None) -> None:
+        """From now on this is what `break_off` breaks."""
+        with self._lock:
+            self._link = link
+            if self._broken_off and link is not None:
+                self._link = None
+                raise BrokenOff
+
+    def _converse(self, connection: http.client.HTTPConnection, request: WireRequest, answer: Answer) -> bool:
+        """Whether the connection is of no more use."""
+        link = connection.sock  # which an answer that ends the connection takes away before its body is read
+        try:
+            _send(connection, request)
+        except AnsweredEarly as early:
+            _read(early.response, answer)
+            if not answer.is_refusal:
+                raise http.client.HTTPException("a success before the body was sent is none") from None
+            return True
+        except _NOT_SENT:
+            if self._broken_off or _file_failed(request) or not _refused_early(connection, answer):
+                raise
+            return True
+        response = connection.getresponse()
+        if request.sink is None or not 200 <= response.status < 300:
+            _read(response, answer)
+        else:
+            _head(response, answer)
+            self._receive(link, response, request.sink)
+        perhaps_unread = answer.is_refusal and request.body is not None
+        return response.will_close or perhaps_unread or self._broken_off
+
+    def _receive(self, link: socket.socket, response: http.client.HTTPResponse, sink: Sink) -> None:
+        with contextlib.closing(response):
+            if response.length is None:  # chunked, or as long as the connection lasts
+                sink.receive(response.readinto)
+            else:
+                with Receiver(link, response, self._connections.turns) as body:
+                    sink.receive(body.read_into)
+
+
+def _send(connection: http.client.HTTPConnection, request: WireRequest) -> None:
+    connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
+    for name, value in request.headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    if request.body is not None:
+        with Sender(connection.sock, request.method) as sender:
+            request.body.send(sender.send)
+            sender.await_answer()
+
+
+def _head(response: http.client.HTTPResponse, answer: Answer) -> None:
+    answer.headers = {name.lower(): value for name, value in response.getheaders()}
+    answer.status = response.status
+
+
+def _read(response: http.client.HTTPResponse, answer: Answer) -> None:
+    _head(response, answer)
+    answer.body = response.read(_ERROR_BYTES)
+    while response.readinto(bytearray(_ERROR_BYTES)):
+        continue  # the rest, so that the connection can be used again
+
+
+def _refused_early(connection: http.client.HTTPConnection, answer: Answer) -> bool:
+    """A store may answer and close without reading the body: the refusal tells more than the broken pipe."""
+    try:
+        _read(connection.getresponse(), answer)
+    except (OSError, http.client.HTTPException):
+        answer.status = None
+        return False
+    return answer.is_refusal
+
+
+def _file_failed(request: WireRequest) -> bool:
+    return any(party is not None and party.failure is not None for party in (request.body, request.sink))

@@ -1,0 +1,1 @@
+"""Commits what other tools have put into the prefix."""

@@ -1,0 +1,1 @@
+"""The loop that looks at the disk and decides what goes when."""

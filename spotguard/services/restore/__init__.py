@@ -1,0 +1,1 @@
+"""The way back: choosing, fetching, verifying, putting in place."""

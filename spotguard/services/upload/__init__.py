@@ -1,0 +1,1 @@
+"""One checkpoint into the bucket: its files, their parts, and the commit."""
