@@ -39,7 +39,7 @@ def test_the_cpu_is_that_of_the_command_and_its_children(programs: Programs) -> 
     measured = measuring.run(programs.spend, command, 10**9, os.environ)
 
     assert 0.2 <= measured.cpu_seconds < measured.seconds * 2
-    assert measured.figures()["cpu_per_gb"] == measured.cpu_seconds
+    assert measured.figures()["cpu_per_gb"] == pytest.approx(measured.cpu_seconds)
 
 
 def test_the_peak_is_that_of_the_command_and_not_of_who_started_it(programs: Programs) -> None:
