@@ -51,7 +51,8 @@ async def test_a_container_of_another_namespace_is_signalled_by_its_engine(
 
 async def test_the_ranks_in_a_container_are_found_behind_its_shell(processes: RealProcesses) -> None:
     world = ContainerWorld(processes)
-    script = processes.script("train_ranks.py", TRAINER.replace('print("ready"', "print(os.getpid()"))
+    telling = r'os.write(1, b"%d\n" % os.getpid())'  # in one call: both write into one pipe
+    script = processes.script("train_ranks.py", TRAINER.replace('print("ready", flush=True)', telling))
     command = f'python3 "{script}" {processes.folder}/a & python3 "{script}" {processes.folder}/b & wait; sleep 60'
     shell, lines = processes.start("sh", "-c", command, lines=2)
     world.announce(shell.pid)
