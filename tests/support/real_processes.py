@@ -23,6 +23,8 @@ while True:
     signal.pause()
 """
 """Notes every SIGUSR1 in the file that is its first argument; any other signal ends it."""
+RANK = TRAINER.replace('print("ready", flush=True)', r'os.write(1, b"%d\n" % os.getpid())')
+"""The same, telling its process id in one call: several write into one pipe."""
 
 
 class RealProcesses:

@@ -18,7 +18,7 @@ from spotguard.adapters.processes.container_engine import engine_socket
 from spotguard.adapters.processes.container_trainer import ContainerTrainer
 from spotguard.ports.trainer import CannotSignal
 from tests.contract.trainer.worlds import ContainerElsewhereWorld, ContainerWorld
-from tests.support.real_processes import TRAINER, RealProcesses
+from tests.support.real_processes import RANK, RealProcesses
 
 
 async def test_an_engine_that_is_not_there_is_nobody(tmp_path: Path) -> None:
@@ -51,8 +51,7 @@ async def test_a_container_of_another_namespace_is_signalled_by_its_engine(
 
 async def test_the_ranks_in_a_container_are_found_behind_its_shell(processes: RealProcesses) -> None:
     world = ContainerWorld(processes)
-    telling = r'os.write(1, b"%d\n" % os.getpid())'  # in one call: both write into one pipe
-    script = processes.script("train_ranks.py", TRAINER.replace('print("ready", flush=True)', telling))
+    script = processes.script("train_ranks.py", RANK)
     command = f'python3 "{script}" {processes.folder}/a & python3 "{script}" {processes.folder}/b & wait; sleep 60'
     shell, lines = processes.start("sh", "-c", command, lines=2)
     world.announce(shell.pid)

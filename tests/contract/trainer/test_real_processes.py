@@ -18,7 +18,7 @@ from spotguard.adapters.processes.process_table import as_trainer, process_facts
 from spotguard.adapters.processes.process_trainer import PidFileTrainer, RegexTrainer
 from spotguard.core.trainer_choice import Spared, choose
 from spotguard.ports.trainer import CannotSignal, TrainerGone, TrainerProcess
-from tests.support.real_processes import TRAINER, RealProcesses
+from tests.support.real_processes import RANK, TRAINER, RealProcesses
 
 LAUNCHER = """\
 import subprocess, sys
@@ -103,7 +103,7 @@ def test_workers_of_a_real_data_loader_are_spared(processes: RealProcesses) -> N
 @pytest.mark.needs_hf
 @pytest.mark.skipif(not os.path.exists(os.environ.get("SPOTGUARD_HF_PYTHON", "")), reason="SPOTGUARD_HF_PYTHON names no Python with torch")
 def test_the_ranks_of_a_real_torchrun_are_targets(processes: RealProcesses) -> None:
-    script = processes.script("train_ranks.py", TRAINER.replace('print("ready"', "print(os.getpid()"))
+    script = processes.script("train_ranks.py", RANK)
     torchrun = (os.environ["SPOTGUARD_HF_PYTHON"], "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     launcher, lines = processes.start(*torchrun, script, processes.folder / "noted", lines=2, stderr=subprocess.DEVNULL)
     found, spared = choice_of(f"{processes.folder}/train_ranks")
