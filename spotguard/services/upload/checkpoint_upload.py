@@ -180,7 +180,17 @@ class CheckpointUpload:
         if not same_content(fresh.stat, file.stat):
             fresh.close()
             raise ChangedWhileSending(file.source)
+        return self._held_once(file, fresh)
+
+    def _held_once(self, file: LocalFile, fresh: HeldFile) -> HeldFile:
+        """What is held of it from now on: another may have opened it meanwhile, and only one of the two is closed at the end."""
+        other = self._held.get(file.path)
+        if other is not None and same_content(other.stat, file.stat) and (other.private or not fresh.private):
+            fresh.close()
+            return other
         self._held[file.path] = fresh
+        if other is not None:
+            self._close_unread(other)
         return fresh
 
     async def _hold_all(self, files: Sequence[LocalFile]) -> None:

@@ -73,3 +73,17 @@ def test_a_file_whose_reader_is_stopped_stays_open_until_it_is_let_go() -> None:
         assert world.disk.open_count == 0
 
     run_virtual(story())
+
+
+def test_a_file_that_two_open_at_once_is_held_once() -> None:
+    async def story() -> None:
+        world = World()
+        (file,) = [LocalFile("a.bin", path, stat) for path, stat in (await world.disk.scan()).files.items()]
+        sending = asyncio.ensure_future(world.upload.send([file]))
+        await world.upload.hold([file], 10)
+        await asyncio.sleep(2.5)
+        assert world.disk.open_count == 1
+        await sending
+        assert world.disk.open_count == 0
+
+    run_virtual(story())
