@@ -166,7 +166,7 @@ class Replicator:
         self._dispatcher.dispatch(inventory, self._schedule.take_closed(), observed_at=self._fully_observed_at)
         self._publish(began, inventory)
         thought += self._clock.cpu() - resumed
-        self._schedule.took(Cost(scanned, tree.cpu_seconds, thought), full=paths is None)
+        self._schedule.took(Cost(scanned, tree.cpu_seconds, thought, unwatched=bool(tree.sources)), full=paths is None)
 
     def _recognise(self, group: asyncio.TaskGroup) -> None:
         """Find out, beside the loop, which of the changed checkpoints are in the bucket: the store may be slow or away."""

@@ -28,6 +28,8 @@ class Cost:
     scan_cpu_seconds: float
     thought_cpu_seconds: float
     """To make out what that means, in the event loop's thread."""
+    unwatched: bool = False
+    """Whether files were found of which no event tells: links were followed out of the watch root."""
 
 
 class ScanSchedule:
@@ -111,7 +113,7 @@ class ScanSchedule:
     def _full_due(self) -> float:
         cost = self._full_cost
         apart = _FULL_SHARE * cost.scan_cpu_seconds
-        if self._has_hints:
+        if self._has_hints and not cost.unwatched:
             apart = max(apart, _FULL_LOOK_SHARE * (cost.scan_cpu_seconds + cost.thought_cpu_seconds))
         return self._full_at + max(self._rescan_seconds, apart)
 

@@ -66,3 +66,8 @@ def test_a_busy_machine_does_not_keep_full_looks_apart() -> None:
 def test_without_events_only_the_scan_itself_keeps_full_looks_apart() -> None:
     assert full_look_after(Cost(0.01, 0.01, 1.0), has_hints=False) == pytest.approx(5, abs=0.1)
     assert full_look_after(Cost(0.1, 0.1, 1.0), has_hints=False) == pytest.approx(50, abs=0.1)
+
+
+def test_files_that_no_event_tells_of_are_not_kept_waiting_by_what_a_look_leads_to() -> None:
+    assert full_look_after(Cost(0.01, 0.01, 1.0, unwatched=True)) == pytest.approx(30, abs=0.1)
+    assert full_look_after(Cost(0.1, 0.1, 1.0, unwatched=True)) == pytest.approx(50, abs=0.1)
