@@ -31,7 +31,7 @@ class WireAddress:
 
     @property
     def place(self) -> Place:
-        """Trusts what boto3 trusts: AWS_CA_BUNDLE or the like, else the bundle it comes with (a slim image has no other)."""
+        """Where connections lead, and what they trust."""
         host = urlsplit(f"//{self.host}").hostname or ""
         return Place(host, self.port, (self.route.ca_bundle or _boto_bundle()) if self.route.secure else None, self.proxy)
 
@@ -51,7 +51,10 @@ class WireAddress:
 
 
 def _boto_bundle() -> str:
-    """certifi's where it is installed, else botocore's own: as its module for HTTP chooses, which takes long to load."""
+    """What boto3 trusts where no AWS_CA_BUNDLE or profile names another: REQUESTS_CA_BUNDLE, else what comes with it (a slim image has no
+    other), certifi's where that is installed, else botocore's own. As its module for HTTP chooses, which takes long to load."""
+    if named := os.environ.get("REQUESTS_CA_BUNDLE"):
+        return named
     try:
         from certifi import where
     except ImportError:

@@ -113,6 +113,8 @@ def _has_ended(connection: http.client.HTTPConnection) -> bool:
     """Whether the peer has closed it, or has said something that nobody asked for."""
     if connection.sock is None:
         return True
+    if isinstance(connection.sock, ssl.SSLSocket) and connection.sock.pending():  # decrypted already, which poll does not show
+        return True
     watch = select.poll()
     watch.register(connection.sock, select.POLLIN | select.POLLHUP | select.POLLERR)
     return bool(watch.poll(0))

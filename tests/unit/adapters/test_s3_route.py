@@ -8,6 +8,7 @@ import botocore.session
 import pytest
 
 from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.address import WireAddress
 from spotguard.adapters.s3.credentials import surroundings_of
 from spotguard.adapters.s3.route import plain_route
 from spotguard.adapters.s3.settings import S3Settings
@@ -82,3 +83,16 @@ def test_the_region_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatc
     route = plain_route(surroundings_of(botocore.session.Session()), S3Settings("bucket"), 7)
     assert route is not None
     assert (route.endpoint, route.generation) == ("https://s3.eu-north-1.amazonaws.com", 7)
+
+
+@pytest.mark.parametrize("bundle", [None, "/aws.pem"])
+def test_certificates_are_checked_with_what_boto3_checks_them_with(monkeypatch: pytest.MonkeyPatch, bundle: str | None) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/requests.pem")
+    if bundle:
+        monkeypatch.setenv("AWS_CA_BUNDLE", bundle)
+    access = S3Access(S3Settings("bucket", region="eu-west-1"))
+    route = plain_route(access.identity.surroundings(), access.settings, 0)
+    assert route is not None
+    client = access.identity.client("s3", region_name="eu-west-1")
+    assert WireAddress(route, "bucket", None).place.ca_bundle == client._endpoint.http_session._verify
+    access.close()

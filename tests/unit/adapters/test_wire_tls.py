@@ -223,3 +223,21 @@ def test_a_connection_that_closes_in_the_middle_of_an_answer_is_no_shorter_answe
     with listening(certificate, story) as place, get(place, file, 3_000_000) as (exchange, _):
         answer = exchange().run()
     assert "IncompleteRead" in repr(answer.error)
+
+
+def test_a_connection_on_which_more_came_than_was_told_is_not_used_again(certificate: Path, file: int) -> None:
+    """What is left lies decrypted in the library, where polling the socket does not show it, and would be read as the next answer."""
+    release = threading.Event()
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: 12000\r\n\r\n" + bytes(12_000) + REFUSAL)
+        release.wait(10)
+
+    connections, sink = Connections(5.0), FileSink(Slice(file, 0, 12_000))
+    with listening(certificate, story) as place:
+        answer = Exchange(connections, place, lambda: WireRequest("GET", "/b/k", {"host": place.host}, sink=sink)).run()
+        connection, used_before = connections.take(place)
+        connection.close()
+        release.set()
+    assert (answer.error, sink.received, used_before) == (None, 12_000, False)
