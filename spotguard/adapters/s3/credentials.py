@@ -102,11 +102,11 @@ class AwsIdentity:
 
         Raises CredentialsFault."""
         if (plain := self._found_plain()) is not None:
-            return plain[0]
+            return _fit_for_headers(plain[0])
         with _as_fault(), _told_as_botocore_does():
             credentials: Any = self.session().get_credentials()
             keys: SigningKeys = credentials.get_frozen_credentials()
-            return keys
+        return _fit_for_headers(keys)
 
     def _found_plain(self) -> tuple[StaticKeys, AwsSurroundings] | None:
         """None from when botocore was asked on: there is one source at a time."""
@@ -131,6 +131,19 @@ def surroundings_of(session: botocore.session.Session) -> AwsSurroundings:
     profile = session.get_scoped_config()
     moves = any(session.get_config_variable(name) for name in _SWITCHES) or any(name in profile for name in _SECTIONS)
     return AwsSurroundings(session.get_config_variable("region"), session.get_config_variable("ca_bundle"), moves)
+
+
+def _fit_for_headers(keys: SigningKeys) -> SigningKeys:
+    """Raises CredentialsFault where a request could not carry them (a line break at the end of a mounted secret): what refuses it later
+    takes it for a fault of the network, and says the token in full."""
+    carried = f"{keys.access_key}{keys.token or ''}"
+    if carried.isascii() and carried.isprintable():
+        return keys
+    from botocore.exceptions import CredentialRetrievalError
+
+    with _as_fault():
+        wrong = "the access key or the session token has a line break in it, or another character that no key has"
+        raise CredentialRetrievalError(provider="what is configured", error_msg=wrong)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spotguard.adapters.s3.access import S3Access
 from spotguard.adapters.s3.credentials import AwsIdentity, CredentialsFault, surroundings_of
 from spotguard.adapters.s3.environment import plain_environment
+from spotguard.adapters.s3.settings import S3Settings
+from spotguard.ports.object_store import StoreDenied
 
 pytestmark = pytest.mark.usefixtures("plain_aws_environment")
 
@@ -100,3 +104,16 @@ def test_keys_that_were_renewed_are_read_again(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("spotguard.adapters.s3.credentials._REREAD_SECONDS", 0.0)
     assert identity.renew()
     assert (identity.frozen().access_key, identity.generation) == ("other", 1)
+
+
+@pytest.mark.parametrize("below", ["", "/below"], ids=["without boto3", "with it"])
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"])
+def test_a_line_break_in_a_key_is_a_fault_of_the_credentials_and_not_told_in_full(
+    monkeypatch: pytest.MonkeyPatch, name: str, below: str
+) -> None:
+    monkeypatch.setenv(name, "hidden\n")
+    access = S3Access(S3Settings("bucket", endpoint_url=f"http://127.0.0.1:1{below}"))
+    with pytest.raises(StoreDenied, match="a line break") as caught:
+        asyncio.run(access.check_bucket())
+    access.close()
+    assert "hidden" not in str(caught.value)
