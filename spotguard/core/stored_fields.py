@@ -11,6 +11,10 @@ def safe_path(path: object) -> str:
     """`path` itself if it is relative, POSIX and stays below where it is put; raises ManifestError otherwise."""
     if not isinstance(path, str) or not path:
         raise ManifestError(f"is damaged: {path!r} is not a path")
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise ManifestError(f"is damaged: {path!r} is not Unicode") from error
     parts = path.split("/")
     if path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in parts):
         raise ManifestError(f"is refused: the path {path!r} leads out of the checkpoint")

@@ -37,7 +37,8 @@ class WireAddress:
 
     def path(self, key: str, query: str = "") -> str:
         """Percent-encoded as Signature Version 4 wants it. Without a key: of the bucket."""
-        bucket = f"/{self.bucket}" if self.route.path_style else ""
+        before = urlsplit(self.route.endpoint).path.rstrip("/")  # of a gateway that has its S3 below a path
+        bucket = f"{before}/{self.bucket}" if self.route.path_style else before
         below = f"/{quote(key, safe='/-_.~')}" if key or not bucket else ""
         return f"{bucket}{below}{'?' if query else ''}{query}"
 

@@ -104,13 +104,14 @@ def _surroundings(tree: Tree, obstacles: Mapping[str, str], claimed: _Claimed) -
     for path in tree.excluded:
         if (owner := _owner(path, claimed)) and not is_ignored(path):
             excluded[owner].append(path)
-    companions = {stage: _companions(tree, stage) for stage in {"", *map(parent_of, claimed)}}
+    common = [STATE_FILE] if STATE_FILE in tree.files else []  # looked for once: there may be a great many files at the root
+    companions = {stage: _companions(tree, stage, common) for stage in {"", *map(parent_of, claimed)}}
     return {name: Surroundings(tuple(sorted(unreadable[name])), tuple(excluded[name]), companions[parent_of(name)]) for name in claimed}
 
 
-def _companions(tree: Tree, stage: str) -> tuple[str, ...]:
-    beside = f"{stage}/{STATE_FILE}" if stage else STATE_FILE
-    return tuple(sorted(path for path in {beside, STATE_FILE} if path in tree.files))
+def _companions(tree: Tree, stage: str, common: list[str]) -> tuple[str, ...]:
+    beside = f"{stage}/{STATE_FILE}"
+    return tuple(sorted([beside, *common] if stage and beside in tree.files else common))
 
 
 def _owner(path: str, claimed: _Claimed) -> str | None:

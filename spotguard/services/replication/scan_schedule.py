@@ -14,6 +14,8 @@ _FULL_SHARE = 500
 """A full scan is at least this many times its own CPU time away from the one before."""
 _FULL_LOOK_SHARE = 750
 """The same with all that is made out of it, where events tell of changes meanwhile. Both leave a daemon at rest under 0.2 % of a core."""
+_LONGEST_APART_SECONDS = 300.0
+"""Of the longer pause: an event may be lost, and where no notice comes so much training with it."""
 _LONGEST_THOUGHT_SECONDS = 1.0
 DRAIN_SECONDS = 0.5
 _SCAN_ONLY_SECONDS = 5.0
@@ -114,7 +116,8 @@ class ScanSchedule:
         cost = self._full_cost
         apart = _FULL_SHARE * cost.scan_cpu_seconds
         if self._has_hints and not cost.unwatched:
-            apart = max(apart, _FULL_LOOK_SHARE * (cost.scan_cpu_seconds + cost.thought_cpu_seconds))
+            whole_look = _FULL_LOOK_SHARE * (cost.scan_cpu_seconds + cost.thought_cpu_seconds)
+            apart = max(apart, min(whole_look, _LONGEST_APART_SECONDS))
         return self._full_at + max(self._rescan_seconds, apart)
 
     def _gap(self) -> float:

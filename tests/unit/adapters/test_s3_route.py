@@ -10,7 +10,7 @@ import pytest
 from spotguard.adapters.s3.access import S3Access
 from spotguard.adapters.s3.address import WireAddress
 from spotguard.adapters.s3.credentials import surroundings_of
-from spotguard.adapters.s3.route import plain_route
+from spotguard.adapters.s3.route import Route, plain_route
 from spotguard.adapters.s3.settings import S3Settings
 
 pytestmark = pytest.mark.usefixtures("plain_aws_environment")
@@ -95,4 +95,14 @@ def test_certificates_are_checked_with_what_boto3_checks_them_with(monkeypatch: 
     assert route is not None
     client = access.identity.client("s3", region_name="eu-west-1")
     assert WireAddress(route, "bucket", None).place.ca_bundle == client._endpoint.http_session._verify
+    access.close()
+
+
+@pytest.mark.parametrize("below", ["", "/", "/below", "/below/this/"])
+def test_requests_to_an_endpoint_below_a_path_go_where_those_of_boto3_go(below: str) -> None:
+    access = S3Access(S3Settings("bucket", region="eu-west-1", endpoint_url=f"http://gateway.example:9000{below}"))
+    client = access.identity.client("s3", region_name="eu-west-1", endpoint_url=access.settings.endpoint_url)
+    theirs = client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "a/b c"}).partition("?")[0]
+    where = WireAddress(Route("eu-west-1", str(access.settings.endpoint_url), True, None, 0), "bucket", None)
+    assert where.url(where.path("a/b c")) == theirs
     access.close()

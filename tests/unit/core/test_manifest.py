@@ -122,6 +122,11 @@ def test_any_json_in_place_of_a_field_is_refused_or_read(value: Any) -> None:
             continue
 
 
+def test_a_path_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(ManifestError, match="not Unicode"):
+        safe_path("a/\ud800")
+
+
 @given(st.text())
 def test_a_safe_path_has_no_way_out(path: str) -> None:
     try:

@@ -54,9 +54,14 @@ def test_full_looks_that_cost_little_come_at_the_interval() -> None:
     assert full_look_after(Cost(0.01, 0.01, 0.01)) == pytest.approx(30, abs=0.1)
 
 
-@pytest.mark.parametrize(("scan", "thought"), [(0.1, 0.0), (0.05, 0.15), (0.7, 0.7)])
+@pytest.mark.parametrize(("scan", "thought"), [(0.1, 0.0), (0.05, 0.15), (0.2, 0.19)])
 def test_full_looks_take_less_than_a_fifth_of_a_percent_of_a_core(scan: float, thought: float) -> None:
     assert (scan + thought) / full_look_after(Cost(scan, scan, thought)) < 0.0015
+
+
+def test_an_event_that_was_lost_costs_five_minutes_at_most_unless_the_scan_itself_costs_more() -> None:
+    assert full_look_after(Cost(0.1, 0.1, 2.0)) == pytest.approx(300, abs=0.1)
+    assert full_look_after(Cost(0.8, 0.8, 2.0)) == pytest.approx(400, abs=0.1)
 
 
 def test_a_busy_machine_does_not_keep_full_looks_apart() -> None:
