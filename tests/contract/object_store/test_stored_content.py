@@ -124,7 +124,7 @@ async def test_parts_of_an_unfinished_upload_are_confirmed_by_the_local_bytes_an
     assert all(part.modified is None or abs(part.modified - time.time()) < 60 for part in listed)
     assert found.initiated is not None
     assert (abs(found.initiated - time.time()) < 60) == bench.quirks.dates_uploads
-    os.pwrite(known.fd, b"x", PART - 1)
+    os.pwrite(known.fd, bytes([os.pread(known.fd, 1, PART - 1)[0] ^ 1]), PART - 1)
     assert await bench.stored.confirm(listed[0], known.part(1)) is None
     assert await bench.stored.confirm(listed[1], known.part(1)) is None
 
