@@ -220,6 +220,10 @@ class Order(NamedTuple):
     """-1 when the name has none."""
     generation: int
 
+    @classmethod
+    def of(cls, saved_at: int, step: int | None, generation: int) -> Order:
+        return cls(saved_at, -1 if step is None else step, generation)
+
 
 def stage_of(name: str) -> str:
     """The parent path of a checkpoint's name, empty at the top."""

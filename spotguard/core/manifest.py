@@ -95,4 +95,4 @@ class Manifest:
 
     @property
     def order(self) -> Order:
-        return Order(int(self.saved_at.timestamp()), -1 if self.step is None else self.step, self.generation)
+        return Order.of(int(self.saved_at.timestamp()), self.step, self.generation)

@@ -35,8 +35,7 @@ class ManifestKey(NamedTuple):
 
     @property
     def order(self) -> Order:
-        step = step_of(self.name)
-        return Order(self.saved_at, -1 if step is None else step, self.generation)
+        return Order.of(self.saved_at, step_of(self.name), self.generation)
 
 
 class ClaimKey(NamedTuple):

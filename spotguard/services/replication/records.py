@@ -105,8 +105,7 @@ class Record:
 
     def order_if_saved_at(self, seconds: int) -> Order:
         """Of its next commit, whatever of it is captured; `seconds` since the epoch."""
-        step = step_of(self.name)
-        return Order(seconds, -1 if step is None else step, self.committed.generation + 1 if self.committed else 1)
+        return Order.of(seconds, step_of(self.name), self.committed.generation + 1 if self.committed else 1)
 
     def state(self) -> CheckpointState:
         if self.failed:

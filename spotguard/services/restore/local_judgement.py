@@ -43,7 +43,7 @@ class LocalJudgement:
             local = replace(found, layout=_known_layout(found, committed))
             last = committed.get(local.name)
             saved_at = int(whole_seconds(local.saved_ns, offset_seconds, now=self._clock.wall().timestamp()).timestamp())
-            orders[local.name] = Order(saved_at, -1 if local.step is None else local.step, generations.get(local.name, 0) + 1)
+            orders[local.name] = Order.of(saved_at, local.step, generations.get(local.name, 0) + 1)
             verdict = await self._judge(examination, local, last)
             if verdict is Likeness.SAME and last is not None:
                 same.append(local.name)

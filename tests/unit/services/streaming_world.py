@@ -66,6 +66,13 @@ class World:
         self.hint(name)
         return name
 
+    async def ends_committed(self, path: str, *, within: float = 60) -> str:
+        """The big file of checkpoint-1 is closed, the rest follows, and all is committed; the checkpoint's name."""
+        self.close(path)
+        name = self.finish(1)
+        await self.machine.state_of(name, "committed", within=within)
+        return name
+
     def sent(self) -> int:
         return self.link.carried_bytes
 

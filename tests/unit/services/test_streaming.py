@@ -120,9 +120,7 @@ def test_what_is_committed_is_the_file_as_it_is_at_its_end(again: Callable[[Worl
             if not at_once:
                 await asyncio.sleep(0.7)
             final = again(world, path, whole)
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=60)
+            name = await world.ends_committed(path)
         world.assert_committed(name, {FILE: final})
         assert world.sent() <= len(whole) + len(final) + 2 * PART
         assert not world.bucket.uploads
@@ -139,9 +137,7 @@ def test_only_the_parts_that_were_written_over_are_sent_again(again: Callable[[W
         async with world.machine.on():
             await world.grow(path, whole)
             again(world, path, whole)
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=60)
+            name = await world.ends_committed(path)
             await asyncio.sleep(1)
             total = sum(one["total_bytes"] for one in world.machine.manifests().values())
             assert world.sent() == total + PART

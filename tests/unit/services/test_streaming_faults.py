@@ -26,9 +26,7 @@ def test_after_a_kill_the_next_life_goes_on_with_what_was_sent_ahead() -> None:
         async with world.boot().on():
             await asyncio.sleep(1)
             await world.grow(path, whole, start=10 * PART)
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=60)
+            name = await world.ends_committed(path)
         world.assert_committed(name)
         assert world.sent() < len(whole) + 2 * PART
         assert not world.bucket.uploads
@@ -64,9 +62,7 @@ def test_a_fault_of_the_store_costs_bytes_at_most(verb: str, fault: Fault) -> No
         world.faults.plan(verb, *[fault] * 4)
         async with world.machine.on():
             await world.grow(path, whole)
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=120)
+            name = await world.ends_committed(path, within=120)
         assert world.faults.fired[fault] > 0
         world.assert_committed(name)
         world.disk.close()
@@ -85,9 +81,7 @@ def test_an_upload_that_somebody_aborted_is_begun_anew(closed: bool) -> None:
             world.bucket.uploads.clear()
             if not closed:
                 await world.grow(path, whole, start=6 * PART)
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=120)
+            name = await world.ends_committed(path, within=120)
         world.assert_committed(name)
         assert not world.bucket.uploads
         world.disk.close()
@@ -124,9 +118,7 @@ def test_a_file_that_outgrows_ten_thousand_parts_is_cut_anew(monkeypatch: pytest
         async with world.machine.on():
             await world.grow(path, whole)
             assert not world.bucket.uploads
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=60)
+            name = await world.ends_committed(path)
         world.assert_committed(name)
         world.disk.close()
 

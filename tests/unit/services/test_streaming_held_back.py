@@ -72,9 +72,7 @@ def test_space_that_is_reserved_and_not_written_is_not_sent() -> None:
                 world.disk.dig(path, (end, len(whole)))
                 await asyncio.sleep(1)
             assert world.sent() > 0.6 * len(whole)
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=60)
+            name = await world.ends_committed(path)
         world.assert_committed(name)
         assert world.sent() < 1.2 * len(whole)
         world.disk.close()
@@ -92,9 +90,7 @@ def test_zeros_that_no_filesystem_tells_from_data_cost_no_more_than_the_file_aga
             for end in range(PART, len(whole) + PART, PART):
                 await asyncio.sleep(1)
                 world.disk.write(path, whole[:end] + bytes(max(0, len(whole) - end)))
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=60)
+            name = await world.ends_committed(path)
         world.assert_committed(name)
         assert world.sent() < 2.2 * len(whole)
         world.disk.close()
@@ -145,9 +141,7 @@ def test_a_writer_that_pauses_has_no_half_file_sent_as_a_whole_one() -> None:
             await asyncio.sleep(60)
             assert world.objects_of(path) == []
             await world.grow(path, whole, start=6 * PART)
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=60)
+            name = await world.ends_committed(path)
         assert world.objects_of(path) == [KEYS.absolute(path)]
         world.assert_committed(name)
         world.disk.close()
@@ -186,9 +180,7 @@ def test_what_nobody_writes_on_is_given_up_and_committed_all_the_same_if_it_is_w
                 assert world.disk.open_count == 0
             assert not [line for line in logs if line["log_level"] in ("warning", "error")]
             await world.grow(path, whole, start=6 * PART)
-            world.close(path)
-            name = world.finish(1)
-            await world.machine.state_of(name, "committed", within=60)
+            name = await world.ends_committed(path)
         world.assert_committed(name)
         world.disk.close()
 
