@@ -6,16 +6,46 @@ The standard executor joins its threads at exit, so one request that hangs would
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 _AGAIN_SECONDS = 0.5
 _IDLE_SECONDS = 30.0
-_Job = tuple["Future[Any]", Callable[[], Any]]
+
+
+class _Job(NamedTuple):
+    """`promised`, of that loop, is cancelled where nobody wants the call any more."""
+
+    loop: asyncio.AbstractEventLoop
+    promised: asyncio.Future[Any]
+    call: Callable[[], Any]
+
+    def do(self) -> None:
+        """In a thread. What comes of it is the caller's, who gets it from the future."""
+        if self.promised.cancelled():
+            return
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = self.call()
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.loop.call_soon_threadsafe(_keep, self.promised, result, failure)
+        del failure  # whose traceback holds this frame
+
+
+def _keep(promised: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
+    if promised.done():
+        return
+    if failure is None:
+        promised.set_result(result)
+    else:
+        promised.set_exception(failure)
 
 
 class DaemonThreads:
@@ -36,14 +66,15 @@ class DaemonThreads:
 
     def start(self, call: Callable[[], T]) -> asyncio.Future[T]:
         """The same as a future of the running loop; cancelling it is cancelling the call."""
-        promised: Future[T] = Future()
+        loop = asyncio.get_running_loop()
+        promised: asyncio.Future[T] = loop.create_future()
         with self._lock:
             self._spare -= 1
             lacking = self._spare < 0
-        self._jobs.put((promised, call))
+        self._jobs.put(_Job(loop, promised, call))
         if lacking:
             self._grow()
-        return asyncio.wrap_future(promised)
+        return promised
 
     def _grow(self) -> None:
         if len(self._threads) >= self._limit:
@@ -67,13 +98,8 @@ class DaemonThreads:
 
     def _work(self) -> None:
         while job := self._next():
-            promised, call = job
-            if promised.set_running_or_notify_cancel():
-                try:
-                    promised.set_result(call())
-                except BaseException as error:  # noqa: BLE001 - it is the caller's, who gets it from the future
-                    promised.set_exception(error)
-            del promised, call, job
+            job.do()
+            del job
             with self._lock:
                 self._spare += 1
 

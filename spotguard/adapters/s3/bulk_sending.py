@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.creation import creation_headers
 from spotguard.adapters.s3.part_sending import BodySender, Target
 from spotguard.adapters.s3.signing import DECODED_LENGTH
 from spotguard.adapters.s3.store_wire import StoreWire
@@ -46,11 +47,6 @@ class BulkSender:
             if send.created is not None and not send.created.told:
                 await self._sender.prove_trailers(Target(one.key, self._access.subject("write", one.key), {}), one.body.size)
                 return
-
-
-def creation_headers(access: S3Access, metadata: Mapping[str, str]) -> dict[str, str]:
-    """What an object is created with: its metadata, its encryption."""
-    return {f"x-amz-meta-{name.lower()}": value for name, value in metadata.items()} | access.settings.creation_headers()
 
 
 def _sent(one: Offered, send: SmallSend) -> SentObject | None:

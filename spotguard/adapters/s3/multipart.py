@@ -1,16 +1,27 @@
-"""Multipart uploads over boto3: everything but the parts' bytes."""
+"""Multipart uploads: everything but the parts' bytes. They begin by our own request, because every large file waits for it; the rest is
+boto3's."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from xml.sax.saxutils import unescape
 
 from spotguard.adapters.crc64 import combine_crc64nvme
-from spotguard.adapters.s3.access import S3Access
-from spotguard.adapters.s3.errors import Subject
+from spotguard.adapters.s3.access import STALL_SECONDS, S3Access
+from spotguard.adapters.s3.creation import creation_headers
+from spotguard.adapters.s3.errors import Subject, error_of, refusal_of
+from spotguard.adapters.s3.store_wire import StoreWire
+from spotguard.adapters.s3.wire_failures import from_wire
 from spotguard.core.checksum import decode_crc64, encode_crc64
 from spotguard.ports.object_store import ObjectMissing, StoreRejected, StoreUnavailable, UploadMissing
 from spotguard.ports.part_transfer import ListedPart, SentObject, SentPart, Upload
+
+_WHOLE_CHECKSUM = {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
+_BEGIN_SECONDS = 2 * STALL_SECONDS
+"""A connection on which nothing moves ends by itself, and sooner."""
+_UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
 def combine(parts: Sequence[tuple[int, int]]) -> int:
@@ -24,24 +35,36 @@ def combine(parts: Sequence[tuple[int, int]]) -> int:
 class MultipartUploads:
     """One attempt per verb. Learns once whether the store takes full-object CRC64NVME."""
 
-    def __init__(self, access: S3Access) -> None:
-        self._access = access
+    def __init__(self, access: S3Access, wire: StoreWire) -> None:
+        self._access, self._wire = access, wire
         self._checksums = True
 
     async def begin(self, key: str, metadata: Mapping[str, str]) -> Upload:
         subject = self._access.subject("begin the upload of", key)
-        always: dict[str, Any] = {"Key": key, "Metadata": dict(metadata), **self._access.settings.creation_parameters()}
-        checksum = {"ChecksumAlgorithm": "CRC64NVME", "ChecksumType": "FULL_OBJECT"}
+        always = creation_headers(self._access, metadata)
         if self._checksums:
             try:
-                answer = await self._access.call("create_multipart_upload", subject, always | checksum, proof="UploadId")
-                return Upload(key, answer["UploadId"])
+                return await self._begin(key, {**always, **_WHOLE_CHECKSUM}, subject)
             except StoreRejected:
-                answer = await self._access.call("create_multipart_upload", subject, always, proof="UploadId")  # raises if it was not that
+                upload = await self._begin(key, always, subject)  # raises if it was not that
                 self._checksums = False
-                return Upload(key, answer["UploadId"])
-        answer = await self._access.call("create_multipart_upload", subject, always, proof="UploadId")
-        return Upload(key, answer["UploadId"])
+                return upload
+        return await self._begin(key, always, subject)
+
+    async def _begin(self, key: str, headers: Mapping[str, str], subject: Subject) -> Upload:
+        await self._wire.ready(subject)
+        path = self._wire.path(key, "uploads=")
+        answer = await self._wire.perform("POST", path, headers, subject, _BEGIN_SECONDS, beside={"content-length": "0"})
+        if answer.error is not None:
+            raise from_wire(answer.error, subject) from answer.error
+        self._access.clock.observe(answer.headers)
+        if answer.is_refusal or b"<Error>" in answer.body:
+            refusal = refusal_of(answer.status, answer.headers, answer.body)
+            self._access.note_refusal(refusal.code)
+            raise error_of(refusal, subject)
+        if (named := _UPLOAD_ID.search(answer.body)) is None:
+            raise StoreUnavailable(f"{subject}: the answer is not S3's (it names no upload)", "check what stands between us and S3")
+        return Upload(key, unescape(named[1].decode()))
 
     async def complete(self, upload: Upload, parts: Sequence[SentPart], *, only_new: bool) -> SentObject:
         subject = self._access.subject("complete the upload of", upload.key)

@@ -45,20 +45,21 @@ class PieceFetcher:
         subject = self._access.subject("read", key)
         async with self._room:
             await self._wire.ready(subject)
-            headers = {"host": self._wire.host, "range": f"bytes={piece.offset}-{piece.offset + piece.size - 1}"}
-            if etag:
-                headers["if-match"] = f'"{etag}"'
+            headers = {"if-match": f'"{etag}"'} if etag else {}
+            span = {"range": f"bytes={piece.offset}-{piece.offset + piece.size - 1}"}
             sink = FileSink(piece)
-            answer = await self._timed(self._wire.path(key), headers, subject, sink, piece.size)
+            answer = await self._timed(self._wire.path(key), headers, span, subject, sink, piece.size)
         self._raise_failure(answer, sink, piece, subject, etag)
         if progress:
             progress(piece.size)
         return sink.crc64nvme
 
-    async def _timed(self, path: str, headers: Mapping[str, str], subject: Subject, sink: FileSink, size: int) -> Answer:
+    async def _timed(
+        self, path: str, headers: Mapping[str, str], beside: Mapping[str, str], subject: Subject, sink: FileSink, size: int
+    ) -> Answer:
         began, limit = asyncio.get_running_loop().time(), self._patience.seconds(size)
         try:
-            answer = await self._wire.perform("GET", path, headers, subject, limit, sink=sink)
+            answer = await self._wire.perform("GET", path, headers, subject, limit, beside=beside, sink=sink)
         except StoreUnavailable:
             self._patience.gave_up(size, limit)
             raise

@@ -76,11 +76,11 @@ class BodySender:
     async def _attempt(self, target: Target, body: Slice, *, with_trailer: bool) -> tuple[Answer, FileBody]:
         await self._wire.ready(target.subject)
         source = FileBody(body, framed=with_trailer)
-        headers = {"host": self._wire.host, "content-length": str(source.content_length), **target.headers}
+        headers = dict(target.headers)
         if not body.size:
             headers[CRC_HEADER] = encode_crc64(0)
         elif with_trailer:
-            headers |= {**TRAILER_HEADERS, DECODED_LENGTH: str(body.size)}
+            headers |= {**TRAILER_HEADERS, DECODED_LENGTH: "0"}  # of each request its signer says it
         else:
             headers["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
         path = self._wire.path(target.key, target.query)
@@ -93,7 +93,8 @@ class BodySender:
         began, capped = asyncio.get_running_loop().time(), self.cap.holds
         patience, limit = self._patience.seconds(size), self.limit_seconds(size)
         try:
-            answer = await self._wire.perform("PUT", path, headers, subject, limit, body=source, trailer=with_trailer)
+            beside = {"content-length": str(source.content_length)}
+            answer = await self._wire.perform("PUT", path, headers, subject, limit, beside=beside, body=source, trailer=with_trailer)
         except StoreUnavailable:
             self._patience.gave_up(size, patience)
             raise

@@ -42,16 +42,13 @@ _NEVER_SIGNED = frozenset(
 
 
 class PathSigner:
-    """Signs requests that differ in nothing but their path and the size of their body, within a few minutes: what they have in common is
-    put together once.
+    """Signs requests that differ in nothing but their path, its query and the size of their body, within a few minutes: what they have in
+    common is put together once.
 
     The body is not part of the signature: its checksum, which the store verifies, protects it."""
 
-    def __init__(
-        self, method: str, url: str, headers: Mapping[str, str], *, credentials: SigningKeys, region: str, payload: str = UNSIGNED
-    ) -> None:
-        """`url`: with the query that all have; its path does not matter. `headers`, with `host` among them; bodies that are sent as
-        `aws-chunked` have a DECODED_LENGTH among them, of any value."""
+    def __init__(self, method: str, headers: Mapping[str, str], *, credentials: SigningKeys, region: str, payload: str = UNSIGNED) -> None:
+        """`headers`, with `host` among them; bodies that are sent as `aws-chunked` have a DECODED_LENGTH among them, of any value."""
         self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         self._scope = f"{self._stamp[:8]}/{region}/s3/aws4_request"
         self._key = _signing_key(credentials.secret_key, self._scope)
@@ -66,13 +63,14 @@ class PathSigner:
         before = "".join(line for name, line in lines.items() if name < DECODED_LENGTH)
         after = "".join(line for name, line in lines.items() if name > DECODED_LENGTH)
         self._method = method
-        self._head, self._tail = f"{_canonical_query(url)}\n{before}", f"{after}\n{names}\n{payload}"
+        self._head, self._tail = before, f"{after}\n{names}\n{payload}"
         self._authorization = f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{self._scope}, SignedHeaders={names}, Signature="
 
     def own(self, path: str, size: int) -> Mapping[str, str]:
-        """The headers of the request for this path, percent-encoded, with a body of so many bytes."""
+        """The headers of the request for this path, percent-encoded and perhaps with a query, with a body of so many bytes."""
         length = f"{DECODED_LENGTH}:{size}\n" if self._has_length else ""
-        canonical = f"{self._method}\n{path}\n{self._head}{length}{self._tail}"
+        where, _, query = path.partition("?")
+        canonical = f"{self._method}\n{where}\n{_canonical(query)}\n{self._head}{length}{self._tail}"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         to_sign = f"AWS4-HMAC-SHA256\n{self._stamp}\n{self._scope}\n{digest}"
         authorization = {"Authorization": self._authorization + hmac.digest(self._key, to_sign.encode(), "sha256").hex()}
@@ -81,13 +79,14 @@ class PathSigner:
 
 def sign(method: str, url: str, headers: Mapping[str, str], *, credentials: SigningKeys, region: str, payload: str) -> dict[str, str]:
     """The headers with the signature of an otherwise complete request; `host` must be among them."""
-    signer = PathSigner(method, url, headers, credentials=credentials, region=region, payload=payload)
-    return {**signer.headers, **signer.own(urlsplit(url).path, int(headers.get(DECODED_LENGTH, 0)))}
+    signer = PathSigner(method, headers, credentials=credentials, region=region, payload=payload)
+    parts = urlsplit(url)
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return {**signer.headers, **signer.own(path, int(headers.get(DECODED_LENGTH, 0)))}
 
 
-def _canonical_query(url: str) -> str:
+def _canonical(query: str) -> str:
     """Percent-encoded already; a name without a value gets an empty one."""
-    query = urlsplit(url).query
     pairs = sorted(pair.partition("=")[::2] for pair in query.split("&")) if query else []
     return "&".join(f"{name}={value}" for name, value in pairs)
 

@@ -7,17 +7,19 @@ side on two cores (benchmarks/): the same parts leave at more than twice the thr
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from spotguard.adapters.daemon_threads import DaemonThreads
 from spotguard.adapters.s3.access import S3Access
 from spotguard.adapters.s3.address import WireAddress
 from spotguard.adapters.s3.credentials import CredentialsFault
+from spotguard.adapters.s3.environment import SigningKeys
 from spotguard.adapters.s3.errors import Subject
 from spotguard.adapters.s3.heads import RequestHeads
-from spotguard.adapters.s3.signing import UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner, sign
+from spotguard.adapters.s3.signing import UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner
 from spotguard.adapters.together import settled
 from spotguard.adapters.wire.batch import Batch, Head, SmallRequest
 from spotguard.adapters.wire.body import FileBody, FileSink
@@ -28,8 +30,21 @@ from spotguard.ports.object_store import StoreUnavailable
 
 T = TypeVar("T")
 
+_SIGNER_SECONDS = 60.0
+"""S3 takes a signature for a quarter of an hour. By the wall clock: a machine may have slept."""
+_SIGNERS_KEPT = 8
 _END_SECONDS = 5.0
 """A request that is broken off ends in milliseconds, unless the disk hangs under it."""
+
+
+class _Alike(NamedTuple):
+    """What requests have in common that one signer can sign."""
+
+    address: WireAddress
+    method: str
+    headers: tuple[tuple[str, str], ...]
+    trailer: bool
+    credentials: SigningKeys
 
 
 class StoreWire:
@@ -41,6 +56,8 @@ class StoreWire:
         self.pacing = self._connections.pacing
         self._threads = DaemonThreads("spotguard-wire", 2 * access.settings.connections)
         self._address: WireAddress | None = None
+        self._signers: dict[_Alike, tuple[float, PathSigner]] = {}
+        """With the time when each was made. Two threads that make the same one at a time lose nothing but that work."""
 
     async def ready(self, subject: Subject) -> None:
         """Find out where the store is. Raises port errors."""
@@ -51,11 +68,6 @@ class StoreWire:
     @property
     def custom_endpoint(self) -> bool:
         return self._address is not None and self._address.route.is_custom
-
-    @property
-    def host(self) -> str:
-        """The `Host` header, with the port unless it is the scheme's."""
-        return self._known.host
 
     @property
     def port(self) -> int | None:
@@ -79,21 +91,24 @@ class StoreWire:
         subject: Subject,
         limit_seconds: float,
         *,
+        beside: Mapping[str, str] | None = None,
         body: FileBody | None = None,
         sink: FileSink | None = None,
         trailer: bool = False,
     ) -> Answer:
         """Send a request and wait for its end, at most `limit_seconds`; then it is broken off and StoreUnavailable raised.
 
-        Raises port errors for missing credentials. Cancelled: it is broken off, and has ended when this raises, so that the file may be
-        closed; the store may have done it."""
+        `headers`, without the host, are signed; `beside` are not. Raises port errors for missing credentials. Cancelled: it is broken off,
+        and has ended when this raises, so that the file may be closed; the store may have done it."""
         address = self._known
 
         def prepare() -> WireRequest:
-            signed = self._signed(address, method, path, headers, trailer=trailer)
+            signer = self._signer(address, method, headers, trailer=trailer)
+            own = signer.own(path, 0 if body is None else body.size)
+            all_headers = {**signer.headers, **own, **(beside or {})}
             if (to_proxy := address.to_proxy) is None:
-                return WireRequest(method, path, signed, body, sink)
-            return WireRequest(method, address.url(path), {**signed, **to_proxy}, body, sink)
+                return WireRequest(method, path, all_headers, body, sink)
+            return WireRequest(method, address.url(path), {**all_headers, **to_proxy}, body, sink)
 
         exchange = Exchange(self._connections, address.place, prepare)
         try:
@@ -155,21 +170,23 @@ class StoreWire:
         self._connections.close()
 
     def _heads(self, address: WireAddress, method: str, headers: Mapping[str, str], *, trailer: bool) -> RequestHeads:
-        """Raises CredentialsFault where there are no credentials; in a thread, as `_signed`."""
-        signer = PathSigner(
-            method,
-            address.url("/"),
-            {"host": address.host, **headers},
-            credentials=self._access.identity.frozen(),
-            region=address.route.region,
-            payload=UNSIGNED_WITH_TRAILER if trailer else UNSIGNED,
-        )
+        """Raises CredentialsFault where there are no credentials; in a thread: they may have to be fetched."""
+        signer = self._signer(address, method, headers, trailer=trailer)
         if address.to_proxy is None:
             return RequestHeads(method, signer)
         return RequestHeads(method, signer, to_proxy=address.url(""), beside=address.to_proxy)
 
-    def _signed(self, address: WireAddress, method: str, path: str, headers: Mapping[str, str], *, trailer: bool) -> dict[str, str]:
-        """Raises CredentialsFault where there are no credentials. In a thread: they may have to be fetched."""
+    def _signer(self, address: WireAddress, method: str, headers: Mapping[str, str], *, trailer: bool) -> PathSigner:
+        """One that was made lately for the same, or a new one. Raises as `_heads`."""
         credentials = self._access.identity.frozen()
+        alike = _Alike(address, method, tuple(headers.items()), trailer, credentials)
+        now = time.time()
+        if (known := self._signers.get(alike)) is not None and abs(now - known[0]) < _SIGNER_SECONDS:
+            return known[1]
         payload = UNSIGNED_WITH_TRAILER if trailer else UNSIGNED
-        return sign(method, address.url(path), headers, credentials=credentials, region=address.route.region, payload=payload)
+        signed = {"host": address.host, **headers}
+        signer = PathSigner(method, signed, credentials=credentials, region=address.route.region, payload=payload)
+        if len(self._signers) >= _SIGNERS_KEPT:
+            self._signers = {}
+        self._signers[alike] = (now, signer)
+        return signer

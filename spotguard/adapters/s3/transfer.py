@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from spotguard.adapters.s3.access import STALL_SECONDS, S3Access
 from spotguard.adapters.s3.bulk_fetching import BulkFetcher
-from spotguard.adapters.s3.bulk_sending import BulkSender, creation_headers
+from spotguard.adapters.s3.bulk_sending import BulkSender
+from spotguard.adapters.s3.creation import creation_headers
 from spotguard.adapters.s3.multipart import MultipartUploads, combine
 from spotguard.adapters.s3.part_fetching import PieceFetcher
 from spotguard.adapters.s3.part_sending import BodySender, Target
@@ -28,7 +29,7 @@ class HttpPartTransfer:
         self._access = access
         self._subject = access.subject
         self._wire = StoreWire(access, stall_seconds)
-        self._uploads = MultipartUploads(access)
+        self._uploads = MultipartUploads(access, self._wire)
         self._sender = BodySender(access, self._wire, stall_seconds)
         self._fetcher = PieceFetcher(access, self._wire, stall_seconds)
         self.bulk: BulkFetch = BulkFetcher(access, self._wire, stall_seconds=stall_seconds)

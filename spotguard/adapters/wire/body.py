@@ -31,6 +31,11 @@ class FileBody:
         self.failure: Exception | None = None
 
     @property
+    def size(self) -> int:
+        """Of the slice."""
+        return self._source.size
+
+    @property
     def content_length(self) -> int:
         """Of the body as it is sent."""
         return len(self._before) + self._source.size + len(self._after())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -13,11 +14,14 @@ from typing import Protocol
 
 from spotguard.adapters.wire.body import FileBody
 from spotguard.adapters.wire.connections import Connections, Place
+from spotguard.adapters.wire.plain_answer import plain_answer
 from spotguard.adapters.wire.receiving import Receiver
-from spotguard.adapters.wire.sending import AnsweredEarly, Sender
+from spotguard.adapters.wire.sending import AnsweredEarly, Resumed, Sender
 from spotguard.ports.part_transfer import FileShrank
 
 _ERROR_BYTES = 64 << 10
+_NO_HEADER = re.compile(r"[\r\n\0]")
+"""What would end a header's line."""
 _NOT_SENT = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError, http.client.RemoteDisconnected)
 """How a connection fails that the peer closed while it was idle."""
 
@@ -134,43 +138,64 @@ class Exchange:
         """Whether the connection is of no more use."""
         link = connection.sock  # which an answer that ends the connection takes away before its body is read
         try:
-            _send(connection, request)
+            _send(link, request)
         except AnsweredEarly as early:
             _read(early.response, answer)
             if not answer.is_refusal:
                 raise http.client.HTTPException("a success before the body was sent is none") from None
             return True
         except _NOT_SENT:
-            if self._broken_off or _file_failed(request) or not _refused_early(connection, answer):
+            if self._broken_off or _file_failed(request) or not _refused_early(link, answer):
                 raise
             return True
-        response = connection.getresponse()
-        if request.sink is None or not 200 <= response.status < 300:
-            _read(response, answer)
-        else:
-            _head(response, answer)
-            self._receive(link, response, request.sink)
-        perhaps_unread = answer.is_refusal and request.body is not None
-        return response.will_close or perhaps_unread or self._broken_off
+        if request.sink is None:
+            closes = _hear(link, request.method, answer)
+            perhaps_unread = answer.is_refusal and request.body is not None
+            return closes or perhaps_unread or self._broken_off
+        with contextlib.closing(http.client.HTTPResponse(link, method=request.method)) as response:
+            response.begin()
+            if 200 <= response.status < 300:
+                _head(response, answer)
+                self._receive(link, response, request.sink)
+            else:
+                _read(response, answer)
+            return response.will_close or self._broken_off
 
     def _receive(self, link: socket.socket, response: http.client.HTTPResponse, sink: Sink) -> None:
-        with contextlib.closing(response):
-            if response.length is None:  # chunked, or as long as the connection lasts
-                sink.receive(response.readinto)
-            else:
-                with Receiver(link, response, self._connections.turns) as body:
-                    sink.receive(body.read_into)
+        if response.length is None:  # chunked, or as long as the connection lasts
+            sink.receive(response.readinto)
+            return
+        with Receiver(link, response, self._connections.turns) as body:
+            sink.receive(body.read_into)
 
 
-def _send(connection: http.client.HTTPConnection, request: WireRequest) -> None:
-    connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
-    for name, value in request.headers.items():
-        connection.putheader(name, value)
-    connection.endheaders()
+def _send(link: socket.socket, request: WireRequest) -> None:
+    link.sendall(_head_of(request))
     if request.body is not None:
-        with Sender(connection.sock, request.method) as sender:
+        with Sender(link, request.method) as sender:
             request.body.send(sender.send)
             sender.await_answer()
+
+
+def _head_of(request: WireRequest) -> bytes:
+    """Raises ValueError for what no head can carry."""
+    lines = [f"{request.method} {request.path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
+    for line in lines:
+        if _NO_HEADER.search(line):
+            raise ValueError(f"a request's head can not have a line break in it: {line.partition(':')[0]!r}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def _hear(link: socket.socket, method: str, answer: Answer) -> bool:
+    """Read the answer, which has begun to arrive, to its end; whether the connection ends with it."""
+    arrived = link.recv(_ERROR_BYTES)
+    if (plain := plain_answer(arrived)) is not None:
+        answer.status, answer.headers, answer.body = plain.status, plain.headers, plain.body
+        return plain.closes
+    response = http.client.HTTPResponse(Resumed(arrived, link), method=method)  # type: ignore[arg-type] # it asks for no more
+    response.begin()
+    _read(response, answer)
+    return response.will_close
 
 
 def _head(response: http.client.HTTPResponse, answer: Answer) -> None:
@@ -185,10 +210,10 @@ def _read(response: http.client.HTTPResponse, answer: Answer) -> None:
         continue  # the rest, so that the connection can be used again
 
 
-def _refused_early(connection: http.client.HTTPConnection, answer: Answer) -> bool:
+def _refused_early(link: socket.socket, answer: Answer) -> bool:
     """A store may answer and close without reading the body: the refusal tells more than the broken pipe."""
     try:
-        _read(connection.getresponse(), answer)
+        _hear(link, "PUT", answer)
     except (OSError, http.client.HTTPException):
         answer.status = None
         return False

@@ -86,12 +86,12 @@ class Sender:
         if not arrived:
             raise ConnectionResetError("the store closed the connection")
         self._link.settimeout(self._timeout)
-        response = http.client.HTTPResponse(_Resumed(arrived, self._link), method=self._method)  # type: ignore[arg-type] # it asks for no more
+        response = http.client.HTTPResponse(Resumed(arrived, self._link), method=self._method)  # type: ignore[arg-type] # it asks for no more
         response.begin()
         raise AnsweredEarly(response)
 
 
-class _Resumed(io.RawIOBase):
+class Resumed(io.RawIOBase):
     """A socket of which something was read already, as far as HTTPResponse needs one."""
 
     def __init__(self, arrived: bytes, link: socket.socket) -> None:

@@ -193,16 +193,24 @@ class PartEngine:
                     if part.number in begun.parts:
                         continue
                     turn: asyncio.Future[None] = loop.create_future()
-                    task = group.create_task(self._get_part(errand, begun, part, turn, progress))
-                    # one waiter per file: the next part asks for a slot only when this one has got its own
-                    await asyncio.wait({turn, task}, return_when=asyncio.FIRST_COMPLETED)
+                    group.create_task(self._get_part(errand, begun, part, turn, progress))
+                    await turn  # one waiter per file: the next part asks for a slot only when this one has got its own
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
 
     async def _get_part(
         self, errand: Errand, begun: BegunUpload, part: Part, turn: asyncio.Future[None], progress: Progress | None
     ) -> None:
-        """Prove, copy or send one part; `turn` is done when it begins."""
+        """Prove, copy or send one part; `turn` is done when it begins, or ends without that."""
+        try:
+            await self._get_part_in_turn(errand, begun, part, turn, progress)
+        finally:
+            if not turn.done():
+                turn.set_result(None)
+
+    async def _get_part_in_turn(
+        self, errand: Errand, begun: BegunUpload, part: Part, turn: asyncio.Future[None], progress: Progress | None
+    ) -> None:
         if part.number in begun.unproven or part.number in begun.flying:
             turn.set_result(None)
             if await self._has(errand, begun, part):
