@@ -19,6 +19,7 @@ SPOTGUARD = str(Path(sys.executable).with_name("spotguard"))
 RUN = "run"
 _MANIFESTS = f"{RUN}/.spotguard/manifests/"
 _POLL_SECONDS = 0.002
+_REST_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ class Daemon:
 
 @contextmanager
 def guarding(endpoint: Endpoint, watched: Path, *settings: str, warm: bool = True) -> Iterator[Daemon]:
-    """A daemon that has started and, if `warm`, committed its first, small checkpoint: connections are open and all modules loaded."""
+    """A daemon that has started and, if `warm`, committed its first, small checkpoint and is at rest, as it is before nearly all
+    checkpoints: connections are open and all modules loaded."""
     watched.mkdir(parents=True, exist_ok=True)
     where = ["--dir", str(watched), "--url", f"s3://{BUCKET}/{RUN}"]
     values = [f"destination.endpoint_url={endpoint.url}", "http.listen=null", "log.format=json", "imds.mode=off", *settings]
@@ -78,6 +80,7 @@ def guarding(endpoint: Endpoint, watched: Path, *settings: str, warm: bool = Tru
             staged = watched.parent / f"{watched.name}.warm"
             datasets.large(staged, 1, 40 << 20)
             daemon.commits("checkpoint-1", lambda: _rename(staged, watched / "checkpoint-1"))
+            time.sleep(_REST_SECONDS)
         yield daemon
     finally:
         stop(process)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 _BEGINNING = b"HTTP/1.1 "
 _FIRST_FINAL = b"200"
+_WITHOUT_BODY = (b"204", b"304")
 
 
 class PlainAnswer(NamedTuple):
@@ -25,7 +26,7 @@ def plain_answer(arrived: bytes) -> PlainAnswer | None:
     head, ended, body = arrived.partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     code = first[len(_BEGINNING) : len(_BEGINNING) + 3]
-    if not ended or not first.startswith(_BEGINNING) or not code.isdigit() or code < _FIRST_FINAL:
+    if not ended or not first.startswith(_BEGINNING) or not code.isdigit() or code < _FIRST_FINAL or code in _WITHOUT_BODY:
         return None
     headers: dict[str, str] = {}
     for line in lines:

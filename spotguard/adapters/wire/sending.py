@@ -12,6 +12,7 @@ import sys
 import termios
 from typing import Any
 
+_SOON_MS = 500
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -65,7 +66,9 @@ class Sender:
     def _ready(self, poll: select.poll, otherwise: str) -> int:
         """The events. Raises TimeoutError when none comes and nothing leaves the kernel's buffer: a slow link, or a paced one, needs long
         to empty a third of a large one, and only then the kernel says that there is room."""
-        left = self._unsent()
+        if ready := poll.poll(_SOON_MS):
+            return ready[0][1]
+        left = self._unsent()  # asked only now: most waits are short, and each call hands the interpreter's lock on
         while not (ready := poll.poll(self._stall_ms)):
             before, left = left, self._unsent()
             if left >= before:
