@@ -30,7 +30,7 @@ def read_by_http_client(arrived: bytes) -> tuple[int, dict[str, str], bytes, boo
     response = http.client.HTTPResponse(Arrived(arrived), method="PUT")  # type: ignore[arg-type]
     response.begin()
     body = response.read()
-    return response.status, {name.lower(): value for name, value in response.getheaders()}, body, response.will_close
+    return response.status, {name.lower(): value.strip(" \t") for name, value in response.getheaders()}, body, response.will_close
 
 
 @st.composite
