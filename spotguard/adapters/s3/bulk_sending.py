@@ -15,6 +15,8 @@ from spotguard.ports.bulk_send import Offered
 from spotguard.ports.object_store import StoreError
 from spotguard.ports.part_transfer import SentObject
 
+_LANES = 24
+
 
 class BulkSender:
     """`sender` knows what the store takes, and holds the cap."""
@@ -34,7 +36,7 @@ class BulkSender:
             await self._wire.ready(subject)
             await self._sender.cap.admit(sum(sizes))
             small = [(self._wire.path(one.key), send) for one, send in zip(offered, sends, strict=True)]
-            await self._wire.batch("PUT", small, headers, subject, self._sender.limit_seconds(sum(sizes)), trailer=framed)
+            await self._wire.batch("PUT", small, headers, subject, self._sender.limit_seconds(sum(sizes)), lanes=_LANES, trailer=framed)
             if framed:
                 await self._prove(offered, sends)
         except StoreError:

@@ -124,9 +124,11 @@ class StoreWire:
         subject: Subject,
         limit_seconds: float,
         *,
+        lanes: int,
         trailer: bool = False,
     ) -> None:
-        """Do many small requests, by their paths, each as far as it goes without trouble (see `Batch`); the headers are of all of them.
+        """Do many small requests, by their paths, each as far as it goes without trouble, with so many under way at a time (see `Batch`);
+        the headers are of all of them.
 
         Raises port errors for missing credentials. Cancelled: as `perform`."""
         address = self._known
@@ -136,7 +138,7 @@ class StoreWire:
             for path, request in small:
                 yield request, partial(heads.of, path)
 
-        batch = Batch(self._connections, address.place, prepare)
+        batch = Batch(self._connections, address.place, prepare, lanes=lanes)
 
         def break_off() -> bool:
             batch.break_off()

@@ -17,10 +17,6 @@ from typing import Protocol
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.small_answer import Unusual
 
-LANES = 8
-"""Connections of one batch, each with one request under way."""
-
-
 Head = Callable[[int, Mapping[str, str]], bytes]
 """The head of a request whose body, before any framing, has so many bytes, with these headers beside."""
 
@@ -43,11 +39,15 @@ _Waiting = deque[tuple[http.client.HTTPConnection, SmallRequest]]
 class Batch:
     """`run` belongs to a thread, `break_off` to anybody."""
 
-    def __init__(self, connections: Connections, place: Place, prepare: Callable[[], Iterable[tuple[SmallRequest, Head]]]) -> None:
-        """`prepare` is called in the thread, since signing may have to fetch credentials."""
+    def __init__(
+        self, connections: Connections, place: Place, prepare: Callable[[], Iterable[tuple[SmallRequest, Head]]], *, lanes: int
+    ) -> None:
+        """`prepare` is called in the thread, since signing may have to fetch credentials. `lanes`: connections, each with one request
+        under way."""
         self._connections = connections
         self._place = place
         self._prepare = prepare
+        self._most_lanes = lanes
         self._lock = threading.Lock()
         self._lanes: list[http.client.HTTPConnection] = []
         self._broken_off = False
@@ -84,7 +84,7 @@ class Batch:
 
     def _free_lane(self, waiting: _Waiting) -> http.client.HTTPConnection | None:
         """A connection on which nothing is under way; None when there is no hope for the rest. Raises OSError."""
-        if len(waiting) == LANES:
+        if len(waiting) == self._most_lanes:
             lane, small = waiting.popleft()
             if self._hear(lane, small):
                 return lane

@@ -7,7 +7,7 @@ import errno
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Protocol
 
 from spotguard.core.checksum import encode_crc64
@@ -17,7 +17,9 @@ from spotguard.ports.part_transfer import PartTransfer, Slice
 from spotguard.ports.placement import NoSpace, PlacementFailed
 from spotguard.ports.progress import ProgressSink
 
-_BATCH_FILES = 32
+_BATCH_FILES = 96
+_BATCHES_AT_ONCE = 2
+"""The files of one are opened while those of the other arrive."""
 _ATTEMPTS = 2
 """How often a file is fetched whose checksum is wrong: bits may flip on the way as well as in the store."""
 
@@ -111,6 +113,7 @@ class _Course:
         self._bulk = bulk
         self._part_bytes = part_bytes
         self._files = deque(_Underway(what) for what in files)
+        self._batches = asyncio.Semaphore(_BATCHES_AT_ONCE)
         self._parts: deque[tuple[_Underway, int, int]] = deque()
         self._open: set[_Underway] = set()
         self._destination = destination
@@ -132,8 +135,11 @@ class _Course:
         while self._parts or self._files:
             if self._parts:
                 file, offset, size = self._parts.popleft()
+            elif self._batches.locked() and not self._is_small(self._files[-1]):
+                file, offset, size = self._files.pop(), 0, 0  # a large one, which needs little but the network, beside the small ones
             elif len(batch := self._next_batch()) > 1:
-                await self._bring_all(batch)
+                async with self._batches:
+                    await self._bring_all(batch)
                 continue
             else:
                 file, offset, size = self._files.popleft(), 0, 0
@@ -167,11 +173,11 @@ class _Course:
         """Small files that come next, taken from the queue; none if it is a single one."""
         small = 0
         if self._bulk is not None:
-            for file in islice(self._files, _BATCH_FILES):
-                if not 0 < file.what.size <= min(SMALL_BYTES, self._part_bytes):
-                    break
-                small += 1
+            small = sum(1 for _ in takewhile(self._is_small, islice(self._files, _BATCH_FILES)))
         return [self._files.popleft() for _ in range(small)] if small > 1 else []
+
+    def _is_small(self, file: _Underway) -> bool:
+        return 0 < file.what.size <= min(SMALL_BYTES, self._part_bytes)
 
     async def _bring_all(self, batch: list[_Underway]) -> None:
         """Those that do not come so, or not right, are queued to be fetched one by one, which says why."""

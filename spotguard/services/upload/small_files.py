@@ -5,6 +5,7 @@ What is in any way out of the ordinary is left to the way that every other file 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -15,7 +16,7 @@ from spotguard.services.upload.errand import Errand
 from spotguard.services.upload.part_slots import PartSlots
 from spotguard.services.upload.throughput import Throughput
 
-_ROW_FILES = 32
+_ROW_FILES = 64
 _IN_VAIN = 3
 """After as many rows of which nothing came, the store is taken for one that does not answer as rows want it: the next _RESTS go alone."""
 _RESTS = 100
@@ -47,6 +48,8 @@ class SmallFiles:
         self._throughput = throughput
         self._in_vain = 0
         self._rests = 0
+        self._turn = asyncio.Lock()
+        """Of rows: each is one thread's work, and several threads would spend more on handing the interpreter's lock on than on files."""
 
     async def send(self, errands: Sequence[Errand]) -> Sequence[SentObject | None]:
         """Send these small files, all for the same checkpoint. In order: the object, which holds one version of the file, or None for one
@@ -57,7 +60,7 @@ class SmallFiles:
         size = sum(errand.size for errand in errands)
         first = errands[0]
         answers: Sequence[SentObject | None] = ()
-        async with self._slots.slot(size, first.rank):
+        async with self._turn, self._slots.slot(size, first.rank):
             with suppress(_NotAll), self._throughput.sending(size):
                 offered = [Offered(errand.key, errand.body) for errand in errands]
                 answers = await self._bulk.send_all(offered, metadata=first.metadata)

@@ -17,12 +17,12 @@ from typing import NamedTuple
 import pytest
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.wire.batch import LANES, Batch
+from spotguard.adapters.wire.batch import Batch
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.small_requests import SmallFetch
 from spotguard.ports.part_transfer import Slice
 
-COUNT, SIZE = 20, 5000
+COUNT, SIZE, LANES = 20, 5000, 8
 Oddity = Callable[[socket.socket, bytes], bool]
 """Answers a request otherwise; whether the connection goes on."""
 
@@ -92,7 +92,7 @@ def batch(
     fetches = [SmallFetch(into) for into in slices]
     heads = [f"GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n".encode() for number in range(COUNT)]
     asked = [(fetch, lambda size, beside, head=head: head) for fetch, head in zip(fetches, heads, strict=True)]
-    yield Made(Batch(connections, server.place, lambda: asked), fetches), server, connections
+    yield Made(Batch(connections, server.place, lambda: asked, lanes=LANES), fetches), server, connections
     connections.close()
     server.close()
 

@@ -132,8 +132,8 @@ def test_rows_hold_neither_empty_nor_large_files() -> None:
     def file(number: int, size: int) -> LocalFile:
         return LocalFile(f"f{number}", f"f{number}", FileStat(size, 0, 0, 1, number, 0o644))
 
-    files = [file(0, MOST_BYTES + 1), *(file(n, MOST_BYTES) for n in range(1, 40)), file(40, 0)]
+    files = [file(0, MOST_BYTES + 1), *(file(n, MOST_BYTES) for n in range(1, 72)), file(72, 0)]
     made = list(rows(files))
-    assert [f for row in made for f in row if len(row) == 1] == [files[0], files[40]]
+    assert [f for row in made for f in row if len(row) == 1] == [files[0], files[72]]
     assert sorted(f.path for row in made for f in row) == sorted(f.path for f in files)
-    assert [len(row) for row in made] == [1, 32, 1, 7]
+    assert [len(row) for row in made] == [1, 64, 1, 7]
