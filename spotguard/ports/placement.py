@@ -83,6 +83,10 @@ class Stage(Protocol):
         """A descriptor to write a created file with, to be given to `close`."""
         ...
 
+    async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
+        """The same for many. On raising, or cancelled, none is open."""
+        ...
+
     async def close(self, path: str, fd: int) -> None:
         """Close a file that is not complete."""
         ...

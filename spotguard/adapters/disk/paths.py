@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from spotguard.ports.placement import NoSpace, PlacementFailed, PlacementRefused
 
@@ -41,10 +41,15 @@ def translated(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
-        if error.errno in _FULL:
-            raise NoSpace(f"the disk is full while writing {where}: free some space, or restore to another disk with --to") from error
-        raise PlacementFailed(f"{where}: {error.strerror or error}") from error
+        raise in_words(error, path) from error
+
+
+def in_words(error: OSError, path: str) -> PlacementFailed:
+    """A failure of the system as that of the port; it names the file that `error` names, or else this one."""
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+    if error.errno in _FULL:
+        return NoSpace(f"the disk is full while writing {where}: free some space, or restore to another disk with --to")
+    return PlacementFailed(f"{where}: {error.strerror or error}")
 
 
 def resolve(root: str, path: str) -> str:
@@ -81,13 +86,29 @@ def make_folders(path: str) -> None:
         own_like(parent, path)
 
 
-def own_like(pattern: str, path: str | int) -> None:
-    """Give a file, folder or link (or what is open as `path`) the owner and group of `pattern`, where we may (as root)."""
+class Owner(NamedTuple):
+    uid: int
+    gid: int
+
+
+def owner_of(folder: str) -> Owner | None:
+    """Whom what goes into a folder should belong to; None where we may give nothing away, because we are not root."""
     if os.geteuid() != 0:
-        return
-    wanted = os.stat(pattern)
+        return None
+    found = os.stat(folder)
+    return Owner(found.st_uid, found.st_gid)
+
+
+def give(path: str | int, owner: Owner) -> None:
+    """Give a file, folder or link (or what is open as `path`) to somebody."""
     with suppress(PermissionError):  # root of another machine, on NFS
-        os.chown(path, wanted.st_uid, wanted.st_gid, follow_symlinks=isinstance(path, int))
+        os.chown(path, owner.uid, owner.gid, follow_symlinks=isinstance(path, int))
+
+
+def own_like(folder: str, path: str) -> None:
+    """Give a file, folder or link the owner and group of `folder`, where we may (as root)."""
+    if (owner := owner_of(folder)) is not None:
+        give(path, owner)
 
 
 def try_lock(fd: int) -> bool:

@@ -29,6 +29,8 @@ from spotguard.ports.placement import Lying, Move, PlacementRefused, Stage
 
 _CHUNK_BYTES = 8 << 20
 _LOCK_POLL_SECONDS = 0.2
+_LISTED_FROM = 64
+"""Of so many files in one folder it is asked at once which are there at all."""
 _STAGE_PREFIX = "restore-"
 
 
@@ -102,13 +104,16 @@ class LocalPlacement:
     async def all_lying(self, paths: Sequence[str]) -> Mapping[str, Lying]:
         def work() -> dict[str, Lying]:
             found = {}
-            folders: dict[str, str] = {}
+            by_folder: dict[str, list[str]] = {}
             for path in paths:
-                parent, _, name = path.rpartition("/")
-                if parent not in folders:
-                    folders[parent] = os.path.dirname(resolve(self._root, path))
-                if (lying := _lying(os.path.join(folders[parent], name))) is not None:
-                    found[path] = lying
+                by_folder.setdefault(path.rpartition("/")[0], []).append(path)
+            for parent, inside in by_folder.items():
+                folder = os.path.dirname(resolve(self._root, inside[0]))
+                there = _names(folder) if len(inside) >= _LISTED_FROM else None
+                for path in inside:
+                    name = path[len(parent) + 1 :] if parent else path
+                    if (there is None or name in there) and (lying := _lying(os.path.join(folder, name))) is not None:
+                        found[path] = lying
             return found
 
         with translated(paths[0] if paths else ""):
@@ -194,6 +199,13 @@ class LocalPlacement:
                     os.utime(resolve(self._root, path), ns=(mtime_ns, mtime_ns), follow_symlinks=False)
 
         await in_thread(work)
+
+
+def _names(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
 
 
 def _lying(path: str) -> Lying | None:

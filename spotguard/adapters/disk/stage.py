@@ -8,11 +8,23 @@ import os
 import shutil
 import stat
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 
-from spotguard.adapters.disk.paths import flush_filesystem, in_thread, make_folders, nearest_folder, own_like, translated, try_lock
+from spotguard.adapters.disk.paths import (
+    Owner,
+    flush_filesystem,
+    give,
+    in_thread,
+    in_words,
+    make_folders,
+    nearest_folder,
+    own_like,
+    owner_of,
+    translated,
+    try_lock,
+)
 from spotguard.ports.placement import Arrived, PlacementRefused
 
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -25,6 +37,7 @@ class LocalStage:
     def __init__(self, root: str, folder: str, goes_into: str) -> None:
         """Opens the stage in `folder` (absolute, under `root`), whose content goes into the folder `goes_into`."""
         self._root = root
+        self._prefix = os.path.relpath(os.path.join(folder, "tree"), root)
         self.folder_path = folder
         self.goes_into = goes_into
         make_folders(os.path.dirname(folder))
@@ -41,7 +54,7 @@ class LocalStage:
         self._unflushed = False
 
     def path(self, path: str) -> str:
-        return os.path.relpath(self._at(path), self._root)
+        return f"{self._prefix}/{path}" if path else self._prefix
 
     async def keep_only(self, files: Collection[str]) -> None:
         def work() -> None:
@@ -88,17 +101,33 @@ class LocalStage:
         def work() -> None:
             made: set[str] = set()
             for path, size in sizes.items():
-                with translated(self._at(path)):
+                try:
                     if (parent := os.path.dirname(path)) not in made:
                         self._make(parent)
                         made.add(parent)
                     self._create(path, size)
+                except OSError as error:
+                    raise in_words(error, self._at(path)) from error
 
         await in_thread(work)
 
     async def open(self, path: str) -> int:
         with translated(path):
             return os.open(self._at(path), os.O_RDWR | os.O_NOFOLLOW)
+
+    async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
+        def work() -> list[int]:
+            opened: list[int] = []
+            try:
+                for path in paths:
+                    opened.append(os.open(self._at(path), os.O_RDWR | os.O_NOFOLLOW))
+            except BaseException:
+                _close_all(opened)
+                raise
+            return opened
+
+        with translated(paths[0] if paths else ""):
+            return await in_thread(work, undo=_close_all)
 
     async def close(self, path: str, fd: int) -> None:
         os.close(fd)
@@ -107,26 +136,31 @@ class LocalStage:
         def work() -> None:
             left = deque(files)
             try:
+                owner = owner_of(self.goes_into)
                 while left:
-                    self._finish(left.popleft())
+                    self._finish(left.popleft(), owner)
+            except OSError as error:
+                raise in_words(error, self.goes_into) from error
             finally:
-                for file in left:
-                    os.close(file.fd)
+                _close_all(file.fd for file in left)
 
         await in_thread(work)
 
-    def _finish(self, file: Arrived) -> None:
-        with translated(self._at(file.path)):
-            try:
-                if os.fstat(file.fd).st_size >= _FLUSHED_ALONE_BYTES:
-                    os.fsync(file.fd)
-                else:
-                    self._unflushed = True
-                own_like(self.goes_into, file.fd)
-                os.fchmod(file.fd, file.mode & 0o777)  # never set-user-id by the word of a bucket
-                os.utime(file.fd, ns=(file.mtime_ns, file.mtime_ns))
-            finally:
-                os.close(file.fd)
+    def _finish(self, file: Arrived, owner: Owner | None) -> None:
+        try:
+            found = os.fstat(file.fd)
+            if found.st_size >= _FLUSHED_ALONE_BYTES:
+                os.fsync(file.fd)
+            else:
+                self._unflushed = True
+            if owner is not None and owner != (found.st_uid, found.st_gid):
+                give(file.fd, owner)
+            os.fchmod(file.fd, file.mode & 0o777)  # never set-user-id by the word of a bucket
+            os.utime(file.fd, ns=(file.mtime_ns, file.mtime_ns))
+        except OSError as error:
+            raise in_words(error, self._at(file.path)) from error
+        finally:
+            os.close(file.fd)
 
     def flush(self) -> None:
         """Have all that was finished on the disk. Blocking."""
@@ -150,12 +184,12 @@ class LocalStage:
         return os.path.join(self.tree, path) if path else self.tree
 
     def _create(self, path: str, size: int) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        at, flags = self._at(path), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
-            fd = os.open(self._at(path), flags, 0o600)
+            fd = os.open(at, flags, 0o600)
         except FileExistsError:
-            remove_entry(self._at(path))
-            fd = os.open(self._at(path), flags, 0o600)
+            remove_entry(at)
+            fd = os.open(at, flags, 0o600)
         try:
             reserve(fd, size)
         finally:
@@ -168,6 +202,11 @@ class LocalStage:
             if not stat.S_ISDIR(_mode(current)):
                 remove_entry(current)
                 os.mkdir(current)
+
+
+def _close_all(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def end_stage(stage: LocalStage, *, keep: bool) -> None:

@@ -7,14 +7,13 @@ object. Answers that are anything but a plain success end their connection: whoe
 from __future__ import annotations
 
 import contextlib
-import http.client
-import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from spotguard.adapters.wire.connections import Connections, Place
+from spotguard.adapters.wire.lane import Lane
 from spotguard.adapters.wire.small_answer import Unusual
 
 Head = Callable[[int, Mapping[str, str]], bytes]
@@ -28,12 +27,12 @@ class SmallRequest(Protocol):
         """All that is sent. Raises Unusual when it cannot be made; then nothing is."""
         ...
 
-    def hear(self, link: socket.socket) -> bool:
+    def hear(self, lane: Lane) -> bool:
         """Read the answer to its end; whether the connection ends with it. Raises OSError and Unusual for anything but a success."""
         ...
 
 
-_Waiting = deque[tuple[http.client.HTTPConnection, SmallRequest]]
+_Waiting = deque[tuple[Lane, SmallRequest]]
 
 
 class Batch:
@@ -49,7 +48,7 @@ class Batch:
         self._prepare = prepare
         self._most_lanes = lanes
         self._lock = threading.Lock()
-        self._lanes: list[http.client.HTTPConnection] = []
+        self._lanes: list[Lane] = []
         self._broken_off = False
 
     def run(self) -> None:
@@ -72,7 +71,7 @@ class Batch:
             with self._lock:
                 lanes, self._lanes = self._lanes, []
             for lane in lanes:
-                self._connections.give_back(self._place, lane)
+                self._connections.give_back(self._place, lane.release())
 
     def break_off(self) -> None:
         """End it: `run` returns soon."""
@@ -80,9 +79,9 @@ class Batch:
             self._broken_off = True
             for lane in self._lanes:
                 with contextlib.suppress(OSError):  # it has ended by itself
-                    socket.socket.shutdown(lane.sock, socket.SHUT_RDWR)  # of the plain socket, also under TLS: wakes whoever waits for it
+                    lane.break_off()
 
-    def _free_lane(self, waiting: _Waiting) -> http.client.HTTPConnection | None:
+    def _free_lane(self, waiting: _Waiting) -> Lane | None:
         """A connection on which nothing is under way; None when there is no hope for the rest. Raises OSError."""
         if len(waiting) == self._most_lanes:
             lane, small = waiting.popleft()
@@ -92,28 +91,29 @@ class Batch:
             return idle[0]
         return self._new_lane()
 
-    def _new_lane(self) -> http.client.HTTPConnection | None:
-        lane, _ = self._connections.take(self._place)
-        if lane.sock is None:
-            lane.connect()
+    def _new_lane(self) -> Lane | None:
+        connection, _ = self._connections.take(self._place)
+        if connection.sock is None:
+            connection.connect()
+        lane = Lane(connection)
         with self._lock:
             if not self._broken_off:
                 self._lanes.append(lane)
                 return lane
-        lane.close()
+        connection.close()
         return None
 
-    def _ask(self, lane: http.client.HTTPConnection, request: bytes | memoryview) -> None:
+    def _ask(self, lane: Lane, request: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):  # a connection that was closed while idle: hearing finds out
-            lane.sock.sendall(request)
+            lane.sendall(request)
 
-    def _hear(self, lane: http.client.HTTPConnection, small: SmallRequest) -> bool:
+    def _hear(self, lane: Lane, small: SmallRequest) -> bool:
         """Whether the connection can be used again."""
         if self._broken_off:  # what has arrived could still be read, into a file that may be closed by now
             self._drop(lane)
             return False
         try:
-            closes = small.hear(lane.sock)
+            closes = small.hear(lane)
         except (OSError, Unusual) as error:
             self._drop(lane)
             if isinstance(error, TimeoutError):
@@ -123,8 +123,8 @@ class Batch:
             self._drop(lane)
         return not closes
 
-    def _drop(self, lane: http.client.HTTPConnection) -> None:
+    def _drop(self, lane: Lane) -> None:
         with self._lock:
             if lane in self._lanes:
                 self._lanes.remove(lane)
-        lane.close()
+        lane.connection.close()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from typing import NamedTuple
 
 from spotguard.adapters.wire.body import thread_room
+from spotguard.adapters.wire.lane import Lane
 
 _HEAD_BYTES = 32 << 10
 
@@ -24,14 +24,14 @@ class SmallAnswer(NamedTuple):
         return (field(self.head, b"connection") or b"").lower() == b"close"
 
 
-def read_answer(link: socket.socket, *, most_bytes: int) -> SmallAnswer:
+def read_answer(lane: Lane, *, most_bytes: int) -> SmallAnswer:
     """A success, whole, with a body of at most `most_bytes`. Raises OSError, and Unusual for anything else."""
     room = thread_room()
     got, head, found = 0, b"", b""
     while not found:
         if got >= _HEAD_BYTES:
             raise Unusual
-        got += _some(link, room[got:])
+        got += _some(lane, room[got:])
         head, found, _ = bytes(room[: min(got, _HEAD_BYTES)]).partition(b"\r\n\r\n")
     told = field(head, b"content-length") or b""
     if not head.startswith(b"HTTP/1.1 200") or not told.isdigit() or field(head, b"transfer-encoding") is not None:
@@ -40,7 +40,7 @@ def read_answer(link: socket.socket, *, most_bytes: int) -> SmallAnswer:
     if size > most_bytes:
         raise Unusual
     while got < start + size:
-        got += _some(link, room[got:])
+        got += _some(lane, room[got:])
     if got > start + size:
         raise Unusual
     return SmallAnswer(head, room[start:got])
@@ -52,7 +52,7 @@ def field(head: bytes, name: bytes) -> bytes | None:
     return None if at < 0 else head[at + 2 + len(name) + 1 :].partition(b"\r\n")[0].strip()
 
 
-def _some(link: socket.socket, view: memoryview) -> int:
-    if not (got := link.recv_into(view)):
+def _some(lane: Lane, view: memoryview) -> int:
+    if not (got := lane.recv_into(view)):
         raise ConnectionResetError("the store closed the connection")
     return got

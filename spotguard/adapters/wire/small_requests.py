@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import socket
 from typing import NamedTuple
 
 from spotguard.adapters.crc64 import crc64nvme
 from spotguard.adapters.wire.aws_chunked import CRC_HEADER, after_body, before_body
 from spotguard.adapters.wire.batch import Head
 from spotguard.adapters.wire.body import thread_room
+from spotguard.adapters.wire.lane import Lane
 from spotguard.adapters.wire.small_answer import Unusual, field, read_answer
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.part_transfer import Slice
@@ -32,8 +32,8 @@ class SmallFetch:
     def request(self, head: Head) -> bytes:
         return head(0, {})
 
-    def hear(self, link: socket.socket) -> bool:
-        answer = read_answer(link, most_bytes=self._into.size)
+    def hear(self, lane: Lane) -> bool:
+        answer = read_answer(lane, most_bytes=self._into.size)
         if len(answer.body) != self._into.size:
             raise Unusual
         crc, written = crc64nvme(answer.body), 0
@@ -79,8 +79,8 @@ class SmallSend:
         room[end : end + len(after)] = after
         return room[_BEFORE_BODY - len(before) : end + len(after)]
 
-    def hear(self, link: socket.socket) -> bool:
-        answer = read_answer(link, most_bytes=_ERROR_BYTES)
+    def hear(self, lane: Lane) -> bool:
+        answer = read_answer(lane, most_bytes=_ERROR_BYTES)
         etag, told = field(answer.head, b"etag") or b"", field(answer.head, CRC_HEADER.encode())
         if len(etag) < 3 or etag.startswith(b'"') != etag.endswith(b'"'):
             raise Unusual

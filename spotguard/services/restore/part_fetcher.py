@@ -37,6 +37,10 @@ class Destination(Protocol):
 
     async def open(self, path: str) -> int: ...
 
+    async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
+        """The same for many. On raising, or cancelled, none is open."""
+        ...
+
     async def close(self, path: str, fd: int, *, durable: bool) -> None: ...
 
     async def close_all(self, files: Sequence[tuple[str, int]], *, durable: bool) -> None:
@@ -182,8 +186,13 @@ class _Course:
     async def _bring_all(self, batch: list[_Underway]) -> None:
         """Those that do not come so, or not right, are queued to be fetched one by one, which says why."""
         assert self._bulk is not None
-        wanted = [Wanted(file.what.key, Slice(await self._opened(file), 0, file.what.size)) for file in batch]
-        sums = await self._bulk.fetch_all(wanted)
+        fds = await self._destination.open_all([file.what.path for file in batch])
+        for file, fd in zip(batch, fds, strict=True):
+            file.fd = fd
+        self._open.update(batch)
+        sums = await self._bulk.fetch_all(
+            [Wanted(file.what.key, Slice(fd, 0, file.what.size)) for file, fd in zip(batch, fds, strict=True)]
+        )
         right = []
         for file, crc in zip(batch, sums, strict=True):
             if crc is not None and encode_crc64(crc) == file.what.crc64nvme:
