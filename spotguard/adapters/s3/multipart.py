@@ -3,10 +3,10 @@ boto3's."""
 
 from __future__ import annotations
 
-import re
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.sax.saxutils import unescape
+from xml.etree import ElementTree
 
 from spotguard.adapters.crc64 import combine_crc64nvme
 from spotguard.adapters.s3.access import STALL_SECONDS, S3Access
@@ -21,7 +21,6 @@ from spotguard.ports.part_transfer import ListedPart, SentObject, SentPart, Uplo
 _WHOLE_CHECKSUM = {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
 _BEGIN_SECONDS = 2 * STALL_SECONDS
 """A connection on which nothing moves ends by itself, and sooner."""
-_UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 
 def combine(parts: Sequence[tuple[int, int]]) -> int:
@@ -62,9 +61,12 @@ class MultipartUploads:
             refusal = refusal_of(answer.status, answer.headers, answer.body)
             self._access.note_refusal(refusal.code)
             raise error_of(refusal, subject)
-        if (named := _UPLOAD_ID.search(answer.body)) is None:
+        named = None
+        with contextlib.suppress(ElementTree.ParseError):
+            named = ElementTree.fromstring(answer.body).findtext("{*}UploadId")
+        if not named:
             raise StoreUnavailable(f"{subject}: the answer is not S3's (it names no upload)", "check what stands between us and S3")
-        return Upload(key, unescape(named[1].decode()))
+        return Upload(key, named)
 
     async def complete(self, upload: Upload, parts: Sequence[SentPart], *, only_new: bool) -> SentObject:
         subject = self._access.subject("complete the upload of", upload.key)
