@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationI
 _BUCKET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?")  # AWS wants 3 to 63 of fewer kinds; others do not
 _LONGEST_PREFIX_BYTES = 512
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAY_BE_WRONG = frozenset("\\[!")
+"""Without these everything is a gitignore pattern."""
 _NEVER_CAUGHT = {"SIGKILL", "SIGSTOP"}
 
 
@@ -86,6 +88,19 @@ def _as_signal_name(value: Any) -> str:
     return name
 
 
+def _checked_patterns(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    doubtful = [pattern for pattern in patterns if not _MAY_BE_WRONG.isdisjoint(pattern)]
+    if doubtful:
+        from pathspec import GitIgnoreSpec  # slow to load, and seldom needed
+
+        for pattern in doubtful:
+            try:
+                GitIgnoreSpec.from_lines([pattern])
+            except (ValueError, re.error):
+                raise ValueError(f"has a pattern that gitignore does not know: {pattern!r}") from None
+    return patterns
+
+
 def _checked_regex(text: str) -> str:
     try:
         re.compile(checked_text(text))
@@ -126,6 +141,6 @@ AbsolutePath = Annotated[Path, BeforeValidator(_as_path)]
 SignalName = Annotated[str, BeforeValidator(_as_signal_name)]
 Regex = Annotated[str, AfterValidator(_checked_regex)]
 Command = Annotated[tuple[str, ...], BeforeValidator(_as_words)]
-Patterns = Annotated[tuple[Text, ...], BeforeValidator(_as_patterns)]
+Patterns = Annotated[tuple[Text, ...], BeforeValidator(_as_patterns), AfterValidator(_checked_patterns)]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from spotguard.ports.object_store import StoreRejected
+
 
 class Proxy(NamedTuple):
     host: str
@@ -21,7 +23,7 @@ class Proxy(NamedTuple):
 
 
 def proxy_for(endpoint: str) -> Proxy | None:
-    """The proxy for requests to this URL; None where they go straight. Raises ValueError for a port that is none.
+    """The proxy for requests to this URL; None where they go straight. Raises StoreRejected for a port that is none.
 
     The way to the proxy itself is plain, as it is nearly everywhere: what matters is encrypted from end to end inside."""
     if not any(name.lower().endswith("_proxy") for name in os.environ):
@@ -35,4 +37,8 @@ def proxy_for(endpoint: str) -> Proxy | None:
     url = urlsplit(named if "://" in named else f"http://{named}")
     user = f"{unquote(url.username)}:{unquote(url.password or '')}" if url.username else None
     authorization = None if user is None else "Basic " + base64.b64encode(user.encode()).decode()
-    return Proxy(url.hostname or "", url.port or 80, authorization)
+    try:
+        return Proxy(url.hostname or "", url.port or 80, authorization)
+    except ValueError as error:
+        name = f"{parts.scheme.upper()}_PROXY"
+        raise StoreRejected(f"cannot reach the store: the port in {name} is no port", f"correct {name}, or unset it") from error

@@ -15,6 +15,7 @@ from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.wire.connections import Connections
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
 from spotguard.adapters.wire.proxy import Proxy, proxy_for
+from spotguard.ports.object_store import StoreRejected
 from tests.unit.adapters.test_wire import OK, head_of, listening
 
 
@@ -39,6 +40,13 @@ def test_the_proxy_of_the_environment_is_found_but_for_what_it_excludes(monkeypa
     assert proxy_for("https://s3.eu-west-1.amazonaws.com") == found
     assert proxy_for("https://minio.internal:9000") is None
     assert proxy_for("http://minio.corp:9000") is None
+
+
+def test_a_port_that_is_none_is_told_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@proxy.corp:31x8")
+    with pytest.raises(StoreRejected, match="the port in HTTPS_PROXY is no port") as refused:
+        proxy_for("https://s3.eu-west-1.amazonaws.com")
+    assert "hunter2" not in str(refused.value)
 
 
 def test_an_encrypted_request_goes_through_a_tunnel() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,13 @@ def test_a_list_in_a_variable_must_look_like_one(tmp_path: Path) -> None:
     assert refusal(tmp_path, BOTH, env={"SPOTGUARD_WATCH__EXCLUDE": "*.bak"}) == [
         'watch.exclude = "*.bak" (variable SPOTGUARD_WATCH__EXCLUDE): must be a list of patterns; write ["*.bak"]'
     ]
+
+
+@pytest.mark.parametrize("pattern", ["!", "cache\\", "[z-a].bin"])
+def test_a_pattern_that_is_none_is_named(tmp_path: Path, pattern: str) -> None:
+    (line,) = refusal(tmp_path, BOTH, options=[("watch.exclude", json.dumps([pattern]))])
+    assert line.startswith("watch.exclude = ")
+    assert line.endswith(f"(option): has a pattern that gitignore does not know: {pattern!r}")
 
 
 def test_a_token_is_never_shown(tmp_path: Path) -> None:
