@@ -33,7 +33,7 @@ class _Job(NamedTuple):
         try:
             result = self.call()
         except BaseException as error:  # noqa: BLE001 - it is the caller's
-            failure = error
+            failure = RuntimeError("a call ended with StopIteration") if isinstance(error, StopIteration) else error  # a future takes none
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self.loop.call_soon_threadsafe(_keep, self.promised, result, failure)
         del failure  # whose traceback holds this frame

@@ -47,7 +47,7 @@ class Arrived(NamedTuple):
 
     path: str
     fd: int
-    """As `Stage.open` gave it."""
+    """As `Stage.open_all` gave it."""
     mode: int
     mtime_ns: int
 
@@ -79,12 +79,8 @@ class Stage(Protocol):
         """Make files of these sizes, their space reserved where the filesystem can. Raises NoSpace."""
         ...
 
-    async def open(self, path: str) -> int:
-        """A descriptor to write a created file with, to be given to `close`."""
-        ...
-
     async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
-        """The same for many. On raising, or cancelled, none is open."""
+        """Descriptors to write created files with, to be given to `close` or `finish`. On raising, or cancelled, none is open."""
         ...
 
     async def close(self, path: str, fd: int) -> None:

@@ -12,7 +12,15 @@ class NullDestination:
         return os.open(os.devnull, os.O_WRONLY)
 
     async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
-        return [os.open(os.devnull, os.O_WRONLY) for _ in paths]
+        opened: list[int] = []
+        try:
+            for path in paths:
+                opened.append(await self.open(path))
+        except BaseException:
+            for fd in opened:
+                os.close(fd)
+            raise
+        return opened
 
     async def close(self, path: str, fd: int, *, durable: bool) -> None:
         os.close(fd)

@@ -30,7 +30,7 @@ from spotguard.ports.placement import Lying, Move, PlacementRefused, Stage
 _CHUNK_BYTES = 8 << 20
 _LOCK_POLL_SECONDS = 0.2
 _LISTED_FROM = 64
-"""Of so many files in one folder it is asked at once which are there at all."""
+"""Of so many in one folder it is asked once what is there: one listing costs less than looking for each that is not."""
 _STAGE_PREFIX = "restore-"
 
 
@@ -107,11 +107,11 @@ class LocalPlacement:
             by_folder: dict[str, list[str]] = {}
             for path in paths:
                 by_folder.setdefault(path.rpartition("/")[0], []).append(path)
-            for parent, inside in by_folder.items():
+            for inside in by_folder.values():
                 folder = os.path.dirname(resolve(self._root, inside[0]))
                 there = _names(folder) if len(inside) >= _LISTED_FROM else None
                 for path in inside:
-                    name = path[len(parent) + 1 :] if parent else path
+                    name = os.path.basename(path)
                     if (there is None or name in there) and (lying := _lying(os.path.join(folder, name))) is not None:
                         found[path] = lying
             return found
@@ -201,11 +201,14 @@ class LocalPlacement:
         await in_thread(work)
 
 
-def _names(folder: str) -> set[str]:
+def _names(folder: str) -> set[str] | None:
+    """What is in a folder; None where that may not be listed."""
     try:
         return set(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return set()
+    except PermissionError:
+        return None
 
 
 def _lying(path: str) -> Lying | None:

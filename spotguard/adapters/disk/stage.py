@@ -37,7 +37,6 @@ class LocalStage:
     def __init__(self, root: str, folder: str, goes_into: str) -> None:
         """Opens the stage in `folder` (absolute, under `root`), whose content goes into the folder `goes_into`."""
         self._root = root
-        self._prefix = os.path.relpath(os.path.join(folder, "tree"), root)
         self.folder_path = folder
         self.goes_into = goes_into
         make_folders(os.path.dirname(folder))
@@ -47,6 +46,7 @@ class LocalStage:
         if self.lock is None:
             raise PlacementRefused(f"{folder} is used by another restore")
         self.tree = os.path.join(folder, "tree")
+        self._prefix = os.path.relpath(self.tree, root)
         if not stat.S_ISDIR(_mode(self.tree)):
             remove_entry(self.tree)
             os.mkdir(self.tree)
@@ -111,10 +111,6 @@ class LocalStage:
 
         await in_thread(work)
 
-    async def open(self, path: str) -> int:
-        with translated(path):
-            return os.open(self._at(path), os.O_RDWR | os.O_NOFOLLOW)
-
     async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
         def work() -> list[int]:
             opened: list[int] = []
@@ -126,7 +122,7 @@ class LocalStage:
                 raise
             return opened
 
-        with translated(paths[0] if paths else ""):
+        with translated(self.tree):
             return await in_thread(work, undo=_close_all)
 
     async def close(self, path: str, fd: int) -> None:
@@ -136,11 +132,10 @@ class LocalStage:
         def work() -> None:
             left = deque(files)
             try:
-                owner = owner_of(self.goes_into)
+                with translated(self.goes_into):
+                    owner = owner_of(self.goes_into)
                 while left:
                     self._finish(left.popleft(), owner)
-            except OSError as error:
-                raise in_words(error, self.goes_into) from error
             finally:
                 _close_all(file.fd for file in left)
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from spotguard.adapters.daemon_threads import DaemonThreads
 from spotguard.adapters.s3.clock import StoreClock
 from spotguard.adapters.s3.credentials import AwsIdentity, CredentialsFault
-from spotguard.adapters.s3.errors import STALE_CREDENTIALS, Subject
+from spotguard.adapters.s3.errors import STALE_CREDENTIALS, Subject, error_of, refusal_of
 from spotguard.adapters.s3.quick_reads import QuickReads
 from spotguard.adapters.s3.route import Route, plain_route
 from spotguard.adapters.s3.settings import S3Settings
 from spotguard.adapters.s3.wire_failures import from_wire
-from spotguard.ports.object_store import BucketMissing, ObjectMissing
+from spotguard.adapters.wire.exchange import Answer
+from spotguard.ports.object_store import BucketMissing, ObjectMissing, StoreError
 
 if TYPE_CHECKING:
     from spotguard.adapters.s3.clients import S3Clients
@@ -117,10 +118,13 @@ class S3Access:
         """The region as configured, without asking the bucket; a custom endpoint has one in any case."""
         return self._boto().known_region()
 
-    def note_refusal(self, code: str) -> None:
-        """Read the credentials again at the next request if this error code says that they are stale."""
-        if code in STALE_CREDENTIALS:
+    def refused(self, answer: Answer, subject: Subject) -> StoreError:
+        """What an answer to one of our own requests means, if it is no success. Credentials that it calls stale are read again at the
+        next request."""
+        refusal = refusal_of(answer.status, answer.headers, answer.body)
+        if refusal.code in STALE_CREDENTIALS:
             self.identity.renew()
+        return error_of(refusal, subject)
 
     def close(self) -> None:
         """Close idle connections; calls under way end by themselves and are heard by nobody."""

@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from spotguard.adapters.s3.access import S3Access
 from spotguard.adapters.s3.creation import creation_headers
 from spotguard.adapters.s3.part_sending import BodySender, Target
-from spotguard.adapters.s3.signing import DECODED_LENGTH
 from spotguard.adapters.s3.store_wire import StoreWire
-from spotguard.adapters.wire.aws_chunked import TRAILER_HEADERS
 from spotguard.adapters.wire.small_requests import SmallSend
 from spotguard.ports.bulk_send import Offered
 from spotguard.ports.object_store import StoreError
 from spotguard.ports.part_transfer import SentObject
-
-_LANES = 24
 
 
 class BulkSender:
@@ -29,14 +25,12 @@ class BulkSender:
         framed = self._sender.trailers
         subject = self._access.subject("write", offered[0].key)
         headers = {**creation_headers(self._access, metadata), "if-none-match": "*"}
-        if framed:
-            headers |= {**TRAILER_HEADERS, DECODED_LENGTH: "0"}
         sends = [SmallSend(one.body, framed=framed) for one in offered]
         try:
             await self._wire.ready(subject)
             await self._sender.cap.admit(sum(sizes))
             small = [(self._wire.path(one.key), send) for one, send in zip(offered, sends, strict=True)]
-            await self._wire.batch("PUT", small, headers, subject, self._sender.limit_seconds(sum(sizes)), lanes=_LANES, trailer=framed)
+            await self._wire.batch("PUT", small, headers, subject, self._sender.limit_seconds(sum(sizes)), trailer=framed)
             if framed:
                 await self._prove(offered, sends)
         except StoreError:

@@ -19,7 +19,7 @@ from botocore.parsers import ResponseParserError
 
 from spotguard.adapters.s3.clock import StoreClock
 from spotguard.adapters.s3.credentials import AwsIdentity
-from spotguard.adapters.s3.errors import STALE_CREDENTIALS, Subject
+from spotguard.adapters.s3.errors import STALE_CREDENTIALS, STRANGER_FIX, Subject
 from spotguard.adapters.s3.failures import from_botocore
 from spotguard.adapters.s3.route import Route, is_custom
 from spotguard.adapters.s3.settings import S3Settings
@@ -31,7 +31,6 @@ _SAME_WITH_BODY: dict[str, tuple[str, dict[str, Any]]] = {
     "head_object": ("get_object", {"Range": "bytes=0-0"}),
 }
 _UNEXPLAINED = (400, 403)
-_STRANGER_FIX = "check destination.endpoint_url, and what answers instead of S3 (a proxy, a captive portal)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class S3Clients:
             if proof is not None and answer.get(proof) is None:
                 if "Body" in answer:
                     answer["Body"].close()
-                raise StoreUnavailable(f"{subject}: the answer is not S3's (it has no {proof})", _STRANGER_FIX)
+                raise StoreUnavailable(f"{subject}: the answer is not S3's (it has no {proof})", STRANGER_FIX)
             if "Body" in answer:
                 answer["Body"] = _whole_body(answer, subject, max_body)
             return answer

@@ -87,6 +87,8 @@ _FIXES: dict[str, str] = {
 _EXPECTED_REGION = re.compile(r"expecting '([a-z0-9-]+)'")
 _ELEMENT = re.compile(r"<(Code|Message|Region)>([^<]*)</\1>")
 
+STRANGER_FIX = "check destination.endpoint_url, and what answers instead of S3 (a proxy, a captive portal)"
+
 
 class Subject(NamedTuple):
     """What a request was about, for people."""

@@ -1,23 +1,31 @@
-"""Heads of requests that are alike but for their path and their body: what they have in common is written once."""
+"""Heads of requests that are alike but for their path and their body: what they have in common is written and signed once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spotguard.adapters.s3.signing import PathSigner
+from spotguard.adapters.s3.address import WireAddress
+from spotguard.adapters.s3.environment import SigningKeys
+from spotguard.adapters.s3.signing import UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner
+from spotguard.adapters.wire.aws_chunked import TRAILER_HEADERS
+from spotguard.adapters.wire.head import header_lines
 
 
 class RequestHeads:
-    def __init__(self, method: str, signer: PathSigner, *, to_proxy: str = "", beside: Mapping[str, str] | None = None) -> None:
-        """`to_proxy`: what a plain proxy wants before the path. `beside`: headers that are not signed."""
-        self._signer = signer
-        self._before = f"{method} {to_proxy}"
-        self._after = " HTTP/1.1\r\n" + _lines({**signer.headers, **(beside or {})})
+    def __init__(
+        self, address: WireAddress, method: str, headers: Mapping[str, str], credentials: SigningKeys, *, trailer: bool = False
+    ) -> None:
+        """`headers`, without the host, are signed. `trailer`: bodies are sent as `aws-chunked`. Raises UnfitForHead."""
+        payload = UNSIGNED_WITH_TRAILER if trailer else UNSIGNED
+        signed = {"host": address.host, **headers, **(TRAILER_HEADERS if trailer else {})}
+        self._signer = PathSigner(method, signed, credentials=credentials, region=address.route.region, payload=payload)
+        to_proxy = address.to_proxy
+        self._before = f"{method} {'' if to_proxy is None else address.url('')}"  # of which a plain proxy is asked for the whole URL
+        self._after = " HTTP/1.1\r\n" + header_lines({**self._signer.headers, **(to_proxy or {})})
 
     def of(self, path: str, size: int, beside: Mapping[str, str]) -> bytes:
-        """For this path, percent-encoded, and a body of so many bytes; `beside`: headers that are not signed."""
-        return f"{self._before}{path}{self._after}{_lines(beside)}{_lines(self._signer.own(path, size))}\r\n".encode()
+        """For this path, percent-encoded and perhaps with a query, and a body of so many bytes; `beside`: headers that are not signed.
 
-
-def _lines(headers: Mapping[str, str]) -> str:
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        Raises UnfitForHead, UnicodeEncodeError."""
+        own = {**beside, **self._signer.own(path, size)}
+        return f"{self._before}{path}{self._after}{header_lines(own)}\r\n".encode("latin-1")

@@ -9,9 +9,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from spotguard.adapters.crc64 import combine_crc64nvme
-from spotguard.adapters.s3.access import STALL_SECONDS, S3Access
+from spotguard.adapters.s3.access import S3Access
 from spotguard.adapters.s3.creation import creation_headers
-from spotguard.adapters.s3.errors import Subject, error_of, refusal_of
+from spotguard.adapters.s3.errors import STRANGER_FIX, Subject
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.s3.wire_failures import from_wire
 from spotguard.core.checksum import decode_crc64, encode_crc64
@@ -19,8 +19,6 @@ from spotguard.ports.object_store import ObjectMissing, StoreRejected, StoreUnav
 from spotguard.ports.part_transfer import ListedPart, SentObject, SentPart, Upload
 
 _WHOLE_CHECKSUM = {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
-_BEGIN_SECONDS = 2 * STALL_SECONDS
-"""A connection on which nothing moves ends by itself, and sooner."""
 
 
 def combine(parts: Sequence[tuple[int, int]]) -> int:
@@ -34,8 +32,10 @@ def combine(parts: Sequence[tuple[int, int]]) -> int:
 class MultipartUploads:
     """One attempt per verb. Learns once whether the store takes full-object CRC64NVME."""
 
-    def __init__(self, access: S3Access, wire: StoreWire) -> None:
+    def __init__(self, access: S3Access, wire: StoreWire, stall_seconds: float) -> None:
         self._access, self._wire = access, wire
+        self._begin_seconds = 2 * stall_seconds
+        """A connection on which nothing moves ends by itself, and sooner."""
         self._checksums = True
 
     async def begin(self, key: str, metadata: Mapping[str, str]) -> Upload:
@@ -53,19 +53,17 @@ class MultipartUploads:
     async def _begin(self, key: str, headers: Mapping[str, str], subject: Subject) -> Upload:
         await self._wire.ready(subject)
         path = self._wire.path(key, "uploads=")
-        answer = await self._wire.perform("POST", path, headers, subject, _BEGIN_SECONDS, beside={"content-length": "0"})
+        answer = await self._wire.perform("POST", path, headers, subject, self._begin_seconds, beside={"content-length": "0"})
         if answer.error is not None:
             raise from_wire(answer.error, subject) from answer.error
         self._access.clock.observe(answer.headers)
         if answer.is_refusal or b"<Error>" in answer.body:
-            refusal = refusal_of(answer.status, answer.headers, answer.body)
-            self._access.note_refusal(refusal.code)
-            raise error_of(refusal, subject)
+            raise self._access.refused(answer, subject)
         named = None
-        with contextlib.suppress(ElementTree.ParseError):
+        with contextlib.suppress(ElementTree.ParseError, ValueError, LookupError):  # the last two: of encodings that are none
             named = ElementTree.fromstring(answer.body).findtext("{*}UploadId")
         if not named:
-            raise StoreUnavailable(f"{subject}: the answer is not S3's (it names no upload)", "check what stands between us and S3")
+            raise StoreUnavailable(f"{subject}: the answer is not S3's (it has no UploadId)", STRANGER_FIX)
         return Upload(key, named)
 
     async def complete(self, upload: Upload, parts: Sequence[SentPart], *, only_new: bool) -> SentObject:

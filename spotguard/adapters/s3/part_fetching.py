@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from spotguard.adapters.s3.access import S3Access
-from spotguard.adapters.s3.errors import Subject, error_of, refusal_of
+from spotguard.adapters.s3.errors import Subject
 from spotguard.adapters.s3.multipart import combine
 from spotguard.adapters.s3.patience import Patience
 from spotguard.adapters.s3.store_wire import StoreWire
@@ -45,21 +45,20 @@ class PieceFetcher:
         subject = self._access.subject("read", key)
         async with self._room:
             await self._wire.ready(subject)
-            headers = {"if-match": f'"{etag}"'} if etag else {}
-            span = {"range": f"bytes={piece.offset}-{piece.offset + piece.size - 1}"}
+            beside = {"range": f"bytes={piece.offset}-{piece.offset + piece.size - 1}"}
+            if etag:
+                beside["if-match"] = f'"{etag}"'
             sink = FileSink(piece)
-            answer = await self._timed(self._wire.path(key), headers, span, subject, sink, piece.size)
+            answer = await self._timed(self._wire.path(key), beside, subject, sink, piece.size)
         self._raise_failure(answer, sink, piece, subject, etag)
         if progress:
             progress(piece.size)
         return sink.crc64nvme
 
-    async def _timed(
-        self, path: str, headers: Mapping[str, str], beside: Mapping[str, str], subject: Subject, sink: FileSink, size: int
-    ) -> Answer:
+    async def _timed(self, path: str, beside: Mapping[str, str], subject: Subject, sink: FileSink, size: int) -> Answer:
         began, limit = asyncio.get_running_loop().time(), self._patience.seconds(size)
         try:
-            answer = await self._wire.perform("GET", path, headers, subject, limit, beside=beside, sink=sink)
+            answer = await self._wire.perform("GET", path, {}, subject, limit, beside=beside, sink=sink)
         except StoreUnavailable:
             self._patience.gave_up(size, limit)
             raise
@@ -85,9 +84,7 @@ class PieceFetcher:
             raise StoreUnavailable(f"{subject}: the body ended after {sink.received} of {piece.size} bytes")
 
     def _refusal(self, answer: Answer, subject: Subject, etag: str | None) -> StoreError:
-        refusal = refusal_of(answer.status, answer.headers, answer.body)
-        self._access.note_refusal(refusal.code)
-        error = error_of(refusal, subject)
+        error = self._access.refused(answer, subject)
         if isinstance(error, ObjectExists):
             return StoreRejected(f"{subject}: it is another object than it was (its ETag is not {etag})")
         return error

@@ -9,14 +9,13 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from spotguard.adapters.s3.access import S3Access
-from spotguard.adapters.s3.errors import TRAILER_REFUSED, Subject, error_of, refusal_of
+from spotguard.adapters.s3.errors import STRANGER_FIX, TRAILER_REFUSED, Subject, refusal_of
 from spotguard.adapters.s3.etag import unquoted
 from spotguard.adapters.s3.patience import Patience
-from spotguard.adapters.s3.signing import DECODED_LENGTH
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.s3.upload_cap import UploadCap
 from spotguard.adapters.s3.wire_failures import from_wire
-from spotguard.adapters.wire.aws_chunked import CRC_HEADER, TRAILER_HEADERS
+from spotguard.adapters.wire.aws_chunked import CRC_HEADER
 from spotguard.adapters.wire.body import FileBody
 from spotguard.adapters.wire.exchange import Answer
 from spotguard.adapters.wire.slice_sums import sums_of
@@ -76,30 +75,27 @@ class BodySender:
     async def _attempt(self, target: Target, body: Slice, *, with_trailer: bool) -> tuple[Answer, FileBody]:
         await self._wire.ready(target.subject)
         source = FileBody(body, framed=with_trailer)
-        headers = dict(target.headers)
         if not body.size:
-            headers[CRC_HEADER] = encode_crc64(0)
-        elif with_trailer:
-            headers |= {**TRAILER_HEADERS, DECODED_LENGTH: "0"}  # of each request its signer says it
-        else:
-            headers["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
-        path = self._wire.path(target.key, target.query)
+            target = target._replace(headers={**target.headers, CRC_HEADER: encode_crc64(0)})  # S3 wants all of its own headers signed
+        beside = {"content-length": str(source.content_length)}
+        if body.size and not with_trailer:
+            beside["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
         await self.cap.admit(body.size)
-        return await self._timed(path, headers, target.subject, source, body.size, with_trailer=with_trailer), source
+        return await self._timed(target, beside, source, with_trailer=with_trailer), source
 
-    async def _timed(
-        self, path: str, headers: Mapping[str, str], subject: Subject, source: FileBody, size: int, *, with_trailer: bool
-    ) -> Answer:
+    async def _timed(self, target: Target, beside: Mapping[str, str], source: FileBody, *, with_trailer: bool) -> Answer:
         began, capped = asyncio.get_running_loop().time(), self.cap.holds
-        patience, limit = self._patience.seconds(size), self.limit_seconds(size)
+        patience, limit = self._patience.seconds(source.size), self.limit_seconds(source.size)
+        path = self._wire.path(target.key, target.query)
         try:
-            beside = {"content-length": str(source.content_length)}
-            answer = await self._wire.perform("PUT", path, headers, subject, limit, beside=beside, body=source, trailer=with_trailer)
+            answer = await self._wire.perform(
+                "PUT", path, target.headers, target.subject, limit, beside=beside, body=source, trailer=with_trailer
+            )
         except StoreUnavailable:
-            self._patience.gave_up(size, patience)
+            self._patience.gave_up(source.size, patience)
             raise
         if answer.error is None and not answer.is_refusal and not capped:  # what the cap allows tells nothing of the link
-            self._patience.succeeded(size, asyncio.get_running_loop().time() - began)
+            self._patience.succeeded(source.size, asyncio.get_running_loop().time() - began)
         return answer
 
     def _raise_failure(self, answer: Answer, source: FileBody, subject: Subject) -> None:
@@ -108,11 +104,9 @@ class BodySender:
         if answer.error is not None:
             raise from_wire(answer.error, subject) from answer.error
         if answer.is_refusal:
-            refusal = refusal_of(answer.status, answer.headers, answer.body)
-            self._access.note_refusal(refusal.code)
-            raise error_of(refusal, subject)
+            raise self._access.refused(answer, subject)
         if answer.status != 200:
-            raise StoreUnavailable(f"{subject}: HTTP {answer.status} is no success", "check what stands between us and S3")
+            raise StoreUnavailable(f"{subject}: HTTP {answer.status} is no success", STRANGER_FIX)
         unquoted(answer.headers.get("etag"), subject)
 
     @property

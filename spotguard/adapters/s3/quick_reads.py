@@ -13,8 +13,8 @@ from spotguard.adapters.s3.address import WireAddress
 from spotguard.adapters.s3.clock import StoreClock
 from spotguard.adapters.s3.credentials import AwsIdentity
 from spotguard.adapters.s3.errors import Subject, error_of, refusal_of
+from spotguard.adapters.s3.heads import RequestHeads
 from spotguard.adapters.s3.route import Route
-from spotguard.adapters.s3.signing import UNSIGNED, sign
 from spotguard.adapters.wire.connections import Connections
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
 from spotguard.adapters.wire.proxy import proxy_for
@@ -88,11 +88,8 @@ class QuickReads:
 
     def _asked(self, method: str, address: WireAddress, path: str, max_body: int = 0) -> Answer:
         def prepare() -> WireRequest:
-            credentials, headers = self._identity.frozen(), {"host": address.host}
-            signed = sign(method, address.url(path), headers, credentials=credentials, region=address.route.region, payload=UNSIGNED)
-            if (to_proxy := address.to_proxy) is None:
-                return WireRequest(method, path, signed, sink=sink)
-            return WireRequest(method, address.url(path), {**signed, **to_proxy}, sink=sink)
+            heads = RequestHeads(address, method, {}, self._identity.frozen())
+            return WireRequest(method, heads.of(path, 0, {}), sink=sink)
 
         sink = _Memory(max_body)
         answer = Exchange(self._connections, address.place, prepare).run()

@@ -11,7 +11,6 @@ import hmac
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from urllib.parse import urlsplit
 
 from spotguard.adapters.s3.environment import SigningKeys
 
@@ -47,42 +46,32 @@ class PathSigner:
 
     The body is not part of the signature: its checksum, which the store verifies, protects it."""
 
-    def __init__(self, method: str, headers: Mapping[str, str], *, credentials: SigningKeys, region: str, payload: str = UNSIGNED) -> None:
-        """`headers`, with `host` among them; bodies that are sent as `aws-chunked` have a DECODED_LENGTH among them, of any value."""
+    def __init__(self, method: str, headers: Mapping[str, str], *, credentials: SigningKeys, region: str, payload: str) -> None:
+        """`headers`, with `host` among them. Where `payload` says that bodies have trailers, their length is signed with each request."""
         self._stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         self._scope = f"{self._stamp[:8]}/{region}/s3/aws4_request"
         self._key = _signing_key(credentials.secret_key, self._scope)
         token = {"X-Amz-Security-Token": credentials.token} if credentials.token else {}
-        all_headers = {**headers, "X-Amz-Date": self._stamp, **token, "X-Amz-Content-SHA256": payload}
-        self._has_length = DECODED_LENGTH in headers
-        self.headers = {name: value for name, value in all_headers.items() if name != DECODED_LENGTH}
+        self.headers = {**headers, "X-Amz-Date": self._stamp, **token, "X-Amz-Content-SHA256": payload}
         """Of all of them; what `own` returns comes beside."""
-        signed = {name.lower(): " ".join(value.split()) for name, value in all_headers.items() if name.lower() not in _NEVER_SIGNED}
-        lines = {name: f"{name}:{signed[name]}\n" for name in sorted(signed)}
-        names = ";".join(lines)
-        before = "".join(line for name, line in lines.items() if name < DECODED_LENGTH)
-        after = "".join(line for name, line in lines.items() if name > DECODED_LENGTH)
+        self._has_length = payload == UNSIGNED_WITH_TRAILER
+        signed = {name.lower(): " ".join(value.split()) for name, value in self.headers.items() if name.lower() not in _NEVER_SIGNED}
+        names = ";".join(sorted({*signed, DECODED_LENGTH} if self._has_length else signed))
+        self._before = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed) if name < DECODED_LENGTH)
+        after = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed) if name > DECODED_LENGTH)
+        self._after = f"{after}\n{names}\n{payload}"
         self._method = method
-        self._head, self._tail = before, f"{after}\n{names}\n{payload}"
         self._authorization = f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{self._scope}, SignedHeaders={names}, Signature="
 
     def own(self, path: str, size: int) -> Mapping[str, str]:
         """The headers of the request for this path, percent-encoded and perhaps with a query, with a body of so many bytes."""
         length = f"{DECODED_LENGTH}:{size}\n" if self._has_length else ""
         where, _, query = path.partition("?")
-        canonical = f"{self._method}\n{where}\n{_canonical(query)}\n{self._head}{length}{self._tail}"
+        canonical = f"{self._method}\n{where}\n{_canonical(query)}\n{self._before}{length}{self._after}"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         to_sign = f"AWS4-HMAC-SHA256\n{self._stamp}\n{self._scope}\n{digest}"
         authorization = {"Authorization": self._authorization + hmac.digest(self._key, to_sign.encode(), "sha256").hex()}
         return {DECODED_LENGTH: str(size), **authorization} if self._has_length else authorization
-
-
-def sign(method: str, url: str, headers: Mapping[str, str], *, credentials: SigningKeys, region: str, payload: str) -> dict[str, str]:
-    """The headers with the signature of an otherwise complete request; `host` must be among them."""
-    signer = PathSigner(method, headers, credentials=credentials, region=region, payload=payload)
-    parts = urlsplit(url)
-    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return {**signer.headers, **signer.own(path, int(headers.get(DECODED_LENGTH, 0)))}
 
 
 def _canonical(query: str) -> str:

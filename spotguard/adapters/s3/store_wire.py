@@ -1,4 +1,5 @@
-"""Requests that move bytes between files and the store: our own HTTP exchange, where boto3 found that the store is.
+"""Requests that files wait for, those that move their bytes and those that begin an upload: our own HTTP exchange, where boto3 found that
+the store is.
 
 Why not the S3 client of the AWS CRT: it copies every body into buffers of its own, and a second time into its frames. Measured side by
 side on two cores (benchmarks/): the same parts leave at more than twice the throughput, for half the CPU and an eighth of the memory.
@@ -19,26 +20,30 @@ from spotguard.adapters.s3.credentials import CredentialsFault
 from spotguard.adapters.s3.environment import SigningKeys
 from spotguard.adapters.s3.errors import Subject
 from spotguard.adapters.s3.heads import RequestHeads
-from spotguard.adapters.s3.signing import UNSIGNED, UNSIGNED_WITH_TRAILER, PathSigner
 from spotguard.adapters.together import settled
 from spotguard.adapters.wire.batch import Batch, Head, SmallRequest
 from spotguard.adapters.wire.body import FileBody, FileSink
 from spotguard.adapters.wire.connections import Connections
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire.head import UnfitForHead
 from spotguard.adapters.wire.proxy import proxy_for
 from spotguard.ports.object_store import StoreUnavailable
 
 T = TypeVar("T")
 
-_SIGNER_SECONDS = 60.0
+_HEADS_SECONDS = 60.0
 """S3 takes a signature for a quarter of an hour. By the wall clock: a machine may have slept."""
-_SIGNERS_KEPT = 8
+_HEADS_KEPT = 8
+"""Of each run's metadata and each way of sending; what is met once a day is no loss."""
+_LANES = 24
+"""All in one thread. Several threads would hand the interpreter's lock on at each of ten system calls for a file: of three with eight
+connections each the machine spent a third of its time on changing from one to another."""
 _END_SECONDS = 5.0
 """A request that is broken off ends in milliseconds, unless the disk hangs under it."""
 
 
 class _Alike(NamedTuple):
-    """What requests have in common that one signer can sign."""
+    """What requests have in common whose heads are."""
 
     address: WireAddress
     method: str
@@ -48,7 +53,7 @@ class _Alike(NamedTuple):
 
 
 class StoreWire:
-    """At most twice as many requests at a time as the settings allow connections: for both ways."""
+    """At most twice as many threads as the settings allow connections, for both ways; each has one request under way, or a batch."""
 
     def __init__(self, access: S3Access, stall_seconds: float) -> None:
         self._access = access
@@ -56,7 +61,7 @@ class StoreWire:
         self.pacing = self._connections.pacing
         self._threads = DaemonThreads("spotguard-wire", 2 * access.settings.connections)
         self._address: WireAddress | None = None
-        self._signers: dict[_Alike, tuple[float, PathSigner]] = {}
+        self._known_heads: dict[_Alike, tuple[float, RequestHeads]] = {}
         """With the time when each was made. Two threads that make the same one at a time lose nothing but that work."""
 
     async def ready(self, subject: Subject) -> None:
@@ -103,12 +108,8 @@ class StoreWire:
         address = self._known
 
         def prepare() -> WireRequest:
-            signer = self._signer(address, method, headers, trailer=trailer)
-            own = signer.own(path, 0 if body is None else body.size)
-            all_headers = {**signer.headers, **own, **(beside or {})}
-            if (to_proxy := address.to_proxy) is None:
-                return WireRequest(method, path, all_headers, body, sink)
-            return WireRequest(method, address.url(path), {**all_headers, **to_proxy}, body, sink)
+            heads = self._heads(address, method, headers, trailer=trailer)
+            return WireRequest(method, heads.of(path, 0 if body is None else body.size, beside or {}), body, sink)
 
         exchange = Exchange(self._connections, address.place, prepare)
         try:
@@ -124,11 +125,9 @@ class StoreWire:
         subject: Subject,
         limit_seconds: float,
         *,
-        lanes: int,
         trailer: bool = False,
     ) -> None:
-        """Do many small requests, by their paths, each as far as it goes without trouble, with so many under way at a time (see `Batch`);
-        the headers are of all of them.
+        """Do many small requests, by their paths, each as far as it goes without trouble (see `Batch`); the headers are of all of them.
 
         Raises port errors for missing credentials. Cancelled: as `perform`."""
         address = self._known
@@ -138,7 +137,7 @@ class StoreWire:
             for path, request in small:
                 yield request, partial(heads.of, path)
 
-        batch = Batch(self._connections, address.place, prepare, lanes=lanes)
+        batch = Batch(self._connections, address.place, prepare, most_lanes=min(_LANES, 4 * self._access.settings.connections))
 
         def break_off() -> bool:
             batch.break_off()
@@ -148,7 +147,7 @@ class StoreWire:
             await self._ended(batch.run, break_off, subject, limit_seconds)
         except CredentialsFault as fault:
             raise fault.about(subject) from fault
-        except StoreUnavailable:
+        except (StoreUnavailable, UnfitForHead):
             return  # some may have been done
 
     async def _ended(self, run: Callable[[], T], break_off: Callable[[], bool], subject: Subject, limit_seconds: float) -> T:
@@ -172,23 +171,16 @@ class StoreWire:
         self._connections.close()
 
     def _heads(self, address: WireAddress, method: str, headers: Mapping[str, str], *, trailer: bool) -> RequestHeads:
-        """Raises CredentialsFault where there are no credentials; in a thread: they may have to be fetched."""
-        signer = self._signer(address, method, headers, trailer=trailer)
-        if address.to_proxy is None:
-            return RequestHeads(method, signer)
-        return RequestHeads(method, signer, to_proxy=address.url(""), beside=address.to_proxy)
+        """Those that were made lately for the same, or new ones. In a thread: credentials may have to be fetched.
 
-    def _signer(self, address: WireAddress, method: str, headers: Mapping[str, str], *, trailer: bool) -> PathSigner:
-        """One that was made lately for the same, or a new one. Raises as `_heads`."""
+        Raises CredentialsFault where there are none, UnfitForHead."""
         credentials = self._access.identity.frozen()
         alike = _Alike(address, method, tuple(headers.items()), trailer, credentials)
         now = time.time()
-        if (known := self._signers.get(alike)) is not None and abs(now - known[0]) < _SIGNER_SECONDS:
+        if (known := self._known_heads.get(alike)) is not None and abs(now - known[0]) < _HEADS_SECONDS:
             return known[1]
-        payload = UNSIGNED_WITH_TRAILER if trailer else UNSIGNED
-        signed = {"host": address.host, **headers}
-        signer = PathSigner(method, signed, credentials=credentials, region=address.route.region, payload=payload)
-        if len(self._signers) >= _SIGNERS_KEPT:
-            self._signers = {}
-        self._signers[alike] = (now, signer)
-        return signer
+        heads = RequestHeads(address, method, headers, credentials, trailer=trailer)
+        if len(self._known_heads) >= _HEADS_KEPT:
+            self._known_heads = {}
+        self._known_heads[alike] = (now, heads)
+        return heads

@@ -1,4 +1,4 @@
-"""The part-transfer port: bytes by our own HTTP exchange, one request per part; the rest of a multipart upload by boto3."""
+"""The part-transfer port: bytes by our own HTTP exchange, one request per part; a multipart upload begins by it too and ends by boto3."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class HttpPartTransfer:
         self._access = access
         self._subject = access.subject
         self._wire = StoreWire(access, stall_seconds)
-        self._uploads = MultipartUploads(access, self._wire)
+        self._uploads = MultipartUploads(access, self._wire, stall_seconds)
         self._sender = BodySender(access, self._wire, stall_seconds)
         self._fetcher = PieceFetcher(access, self._wire, stall_seconds)
-        self.bulk: BulkFetch = BulkFetcher(access, self._wire, stall_seconds=stall_seconds)
+        self.bulk: BulkFetch = BulkFetcher(access, self._wire, stall_seconds)
         self.bulk_send: BulkSend = BulkSender(access, self._wire, self._sender)
 
     async def put(

@@ -1,4 +1,4 @@
-"""Many small objects in one thread: a request on each of a few connections, answered in turn.
+"""Many small objects in one thread: a request on each of some connections, answered in turn.
 
 While an answer is read the next ones arrive in the kernel's buffers, so hardly a call waits, and no thread is woken for a single
 object. Answers that are anything but a plain success end their connection: whoever asks again, alone, is told why.
@@ -7,6 +7,7 @@ object. Answers that are anything but a plain success end their connection: whoe
 from __future__ import annotations
 
 import contextlib
+import http.client
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -39,14 +40,14 @@ class Batch:
     """`run` belongs to a thread, `break_off` to anybody."""
 
     def __init__(
-        self, connections: Connections, place: Place, prepare: Callable[[], Iterable[tuple[SmallRequest, Head]]], *, lanes: int
+        self, connections: Connections, place: Place, prepare: Callable[[], Iterable[tuple[SmallRequest, Head]]], *, most_lanes: int
     ) -> None:
-        """`prepare` is called in the thread, since signing may have to fetch credentials. `lanes`: connections, each with one request
+        """`prepare` is called in the thread, since signing may have to fetch credentials. `most_lanes`: connections, each with one request
         under way."""
         self._connections = connections
         self._place = place
         self._prepare = prepare
-        self._most_lanes = lanes
+        self._most_lanes = most_lanes
         self._lock = threading.Lock()
         self._lanes: list[Lane] = []
         self._broken_off = False
@@ -63,7 +64,7 @@ class Batch:
                     waiting.append((lane, small))
             while waiting:
                 self._hear(*waiting.popleft())
-        except OSError:  # no connection can be had: what was not done by now is left
+        except (OSError, http.client.HTTPException):  # no connection can be had: what was not done by now is left
             pass
         finally:
             for lane, _ in waiting:

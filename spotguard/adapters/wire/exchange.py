@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import re
+import io
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from spotguard.adapters.wire.body import FileBody
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.plain_answer import plain_answer
 from spotguard.adapters.wire.receiving import Receiver
-from spotguard.adapters.wire.sending import AnsweredEarly, Resumed, Sender
+from spotguard.adapters.wire.sending import AnsweredEarly, Sender
 from spotguard.ports.part_transfer import FileShrank
 
-_ERROR_BYTES = 64 << 10
-_NO_HEADER = re.compile(r"[\r\n\0]")
-"""What would end a header's line."""
+_ANSWER_BYTES = 64 << 10
 _NOT_SENT = (BrokenPipeError, ConnectionResetError, ConnectionAbortedError, ssl.SSLEOFError, http.client.RemoteDisconnected)
 """How a connection fails that the peer closed while it was idle."""
 
@@ -39,11 +37,10 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WireRequest:
-    """Ready to go: the path percent-encoded, the headers signed."""
+    """Ready to go, signed."""
 
     method: str
-    path: str
-    headers: Mapping[str, str]
+    head: bytes
     body: FileBody | None = None
     sink: Sink | None = None
 
@@ -83,8 +80,12 @@ class Exchange:
         self._broken_off = False
 
     def run(self) -> Answer:
-        """The answer; a failure of the network or of the file is in its `error`. Raises what `prepare` raises."""
-        request = self._prepare()
+        """The answer; a failure of the network or of the file is in its `error`, as are UnfitForHead and UnicodeEncodeError of `prepare`.
+        Raises what else that raises."""
+        try:
+            request = self._prepare()
+        except ValueError as error:
+            return Answer(error=error)
         while True:
             answer = Answer()
             try:
@@ -118,7 +119,7 @@ class Exchange:
         self._hold(connection.sock)
         try:
             with self._connections.pacing.held(connection.sock):
-                closes = self._converse(connection, request, answer)
+                closes = self._converse(connection.sock, request, answer)
         finally:
             self._hold(None)
         if closes:
@@ -134,22 +135,21 @@ class Exchange:
                 self._link = None
                 raise BrokenOff
 
-    def _converse(self, connection: http.client.HTTPConnection, request: WireRequest, answer: Answer) -> bool:
+    def _converse(self, link: socket.socket, request: WireRequest, answer: Answer) -> bool:
         """Whether the connection is of no more use."""
-        link = connection.sock  # which an answer that ends the connection takes away before its body is read
         try:
             _send(link, request)
         except AnsweredEarly as early:
-            _read(early.response, answer)
+            _hear(link, early.arrived, request.method, answer)
             if not answer.is_refusal:
                 raise http.client.HTTPException("a success before the body was sent is none") from None
             return True
         except _NOT_SENT:
-            if self._broken_off or _file_failed(request) or not _refused_early(link, answer):
+            if self._broken_off or _file_failed(request) or not _refused_early(link, request.method, answer):
                 raise
             return True
         if request.sink is None:
-            closes = _hear(link, request.method, answer)
+            closes = _hear(link, link.recv(_ANSWER_BYTES), request.method, answer)
             perhaps_unread = answer.is_refusal and request.body is not None
             return closes or perhaps_unread or self._broken_off
         with contextlib.closing(http.client.HTTPResponse(link, method=request.method)) as response:
@@ -170,29 +170,19 @@ class Exchange:
 
 
 def _send(link: socket.socket, request: WireRequest) -> None:
-    link.sendall(_head_of(request))
+    link.sendall(request.head)
     if request.body is not None:
-        with Sender(link, request.method) as sender:
+        with Sender(link) as sender:
             request.body.send(sender.send)
             sender.await_answer()
 
 
-def _head_of(request: WireRequest) -> bytes:
-    """Raises ValueError for what no head can carry."""
-    lines = [f"{request.method} {request.path} HTTP/1.1", *(f"{name}: {value}" for name, value in request.headers.items())]
-    for line in lines:
-        if _NO_HEADER.search(line):
-            raise ValueError(f"a request's head can not have a line break in it: {line.partition(':')[0]!r}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def _hear(link: socket.socket, method: str, answer: Answer) -> bool:
-    """Read the answer, which has begun to arrive, to its end; whether the connection ends with it."""
-    arrived = link.recv(_ERROR_BYTES)
+def _hear(link: socket.socket, arrived: bytes, method: str, answer: Answer) -> bool:
+    """Read the answer, of which this has arrived, to its end; whether the connection ends with it."""
     if (plain := plain_answer(arrived)) is not None:
         answer.status, answer.headers, answer.body = plain.status, plain.headers, plain.body
         return plain.closes
-    response = http.client.HTTPResponse(Resumed(arrived, link), method=method)  # type: ignore[arg-type] # it asks for no more
+    response = http.client.HTTPResponse(_Resumed(arrived, link), method=method)  # type: ignore[arg-type] # it asks for no more
     response.begin()
     _read(response, answer)
     return response.will_close
@@ -205,15 +195,15 @@ def _head(response: http.client.HTTPResponse, answer: Answer) -> None:
 
 def _read(response: http.client.HTTPResponse, answer: Answer) -> None:
     _head(response, answer)
-    answer.body = response.read(_ERROR_BYTES)
-    while response.readinto(bytearray(_ERROR_BYTES)):
+    answer.body = response.read(_ANSWER_BYTES)
+    while response.readinto(bytearray(_ANSWER_BYTES)):
         continue  # the rest, so that the connection can be used again
 
 
-def _refused_early(link: socket.socket, answer: Answer) -> bool:
+def _refused_early(link: socket.socket, method: str, answer: Answer) -> bool:
     """A store may answer and close without reading the body: the refusal tells more than the broken pipe."""
     try:
-        _hear(link, "PUT", answer)
+        _hear(link, link.recv(_ANSWER_BYTES), method, answer)
     except (OSError, http.client.HTTPException):
         answer.status = None
         return False
@@ -222,3 +212,25 @@ def _refused_early(link: socket.socket, answer: Answer) -> bool:
 
 def _file_failed(request: WireRequest) -> bool:
     return any(party is not None and party.failure is not None for party in (request.body, request.sink))
+
+
+class _Resumed(io.RawIOBase):
+    """A socket of which something was read already, as far as HTTPResponse needs one."""
+
+    def __init__(self, arrived: bytes, link: socket.socket) -> None:
+        self._arrived = arrived
+        self._link = link
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._arrived:
+            return self._link.recv_into(buffer)
+        count = min(len(buffer), len(self._arrived))
+        buffer[:count] = self._arrived[:count]
+        self._arrived = self._arrived[count:]
+        return count

@@ -7,7 +7,7 @@ import select
 import socket
 import ssl
 
-_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+from spotguard.adapters.wire.waiting import NOTHING_YET, wait_for
 
 
 class Lane:
@@ -19,7 +19,6 @@ class Lane:
         self.connection = connection
         self._link: socket.socket = connection.sock
         self._timeout = self._link.gettimeout()
-        self._poll = select.poll()
         self._link.settimeout(0)
 
     def release(self) -> http.client.HTTPConnection:
@@ -37,7 +36,7 @@ class Lane:
         while left:
             try:
                 left = left[self._link.send(left) :]
-            except _NOTHING_YET as nothing:
+            except NOTHING_YET as nothing:
                 self._wait(select.POLLIN if isinstance(nothing, ssl.SSLWantReadError) else select.POLLOUT)
 
     def recv_into(self, view: memoryview) -> int:
@@ -45,10 +44,8 @@ class Lane:
         while True:
             try:
                 return self._link.recv_into(view)
-            except _NOTHING_YET as nothing:
+            except NOTHING_YET as nothing:
                 self._wait(select.POLLOUT if isinstance(nothing, ssl.SSLWantWriteError) else select.POLLIN)
 
-    def _wait(self, until: int) -> None:
-        self._poll.register(self._link, until)
-        if not self._poll.poll(None if self._timeout is None else self._timeout * 1000):
-            raise TimeoutError("the store moves nothing")
+    def _wait(self, event: int) -> None:
+        wait_for(self._link, event, self._timeout, "the store moves nothing")

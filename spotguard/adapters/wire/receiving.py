@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from spotguard.adapters.wire.waiting import wait_for
+
 _AT_A_TIME = 2
 """One alone would stand still with every blocking call. Measured with 1, 2 and 3, at eight connections, with and without TLS."""
 
@@ -61,8 +63,6 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._response.isclosed():
-            return  # all of it came with the head; and where the answer ends the connection, that is closed too
         self._link.settimeout(self._timeout)
 
     def read_into(self, view: memoryview) -> int:
@@ -97,8 +97,5 @@ class Receiver:
         return got
 
     def _wait(self) -> None:
-        watch = select.poll()
-        watch.register(self._link, self._await)
-        if not watch.poll(None if self._timeout is None else self._timeout * 1000):
-            raise TimeoutError("the store sends nothing")
+        wait_for(self._link, self._await, self._timeout, "the store sends nothing")
         self._await = 0

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import fcntl
-import http.client
-import io
 import select
 import socket
 import ssl
 import sys
 import termios
-from typing import Any
+
+from spotguard.adapters.wire.waiting import NOTHING_YET
 
 _SOON_MS = 500
-_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class AnsweredEarly(Exception):
-    """The store has answered before it had all of the body; `response` is ready to be read."""
+    """The store has answered before it had all of the body; `arrived` is the beginning of what it says."""
 
-    def __init__(self, response: http.client.HTTPResponse) -> None:
-        super().__init__(response.status)
-        self.response = response
+    def __init__(self, arrived: bytes) -> None:
+        super().__init__()
+        self.arrived = arrived
 
 
 class Sender:
     """Gives pieces of a body to a connected socket, which does not block while it is open."""
 
-    def __init__(self, link: socket.socket, method: str) -> None:
+    def __init__(self, link: socket.socket) -> None:
         self._link = link
-        self._method = method
         self._poll = select.poll()
         self._poll.register(link, select.POLLIN | select.POLLOUT)
         self._timeout = link.gettimeout()
@@ -49,7 +46,7 @@ class Sender:
                 piece = piece[self._link.send(piece) :]
             except ssl.SSLWantReadError:  # room alone would not do
                 self._wait(select.POLLIN)
-            except _NOTHING_YET:
+            except NOTHING_YET:
                 self._wait(select.POLLIN | select.POLLOUT)
 
     def _wait(self, until: int) -> None:
@@ -84,33 +81,8 @@ class Sender:
         """Take what has arrived. Under TLS it may be no answer but the protocol's own."""
         try:
             arrived = self._link.recv(1 << 16)
-        except _NOTHING_YET:
+        except NOTHING_YET:
             return
         if not arrived:
             raise ConnectionResetError("the store closed the connection")
-        self._link.settimeout(self._timeout)
-        response = http.client.HTTPResponse(Resumed(arrived, self._link), method=self._method)  # type: ignore[arg-type] # it asks for no more
-        response.begin()
-        raise AnsweredEarly(response)
-
-
-class Resumed(io.RawIOBase):
-    """A socket of which something was read already, as far as HTTPResponse needs one."""
-
-    def __init__(self, arrived: bytes, link: socket.socket) -> None:
-        self._arrived = arrived
-        self._link = link
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        if not self._arrived:
-            return self._link.recv_into(buffer)
-        count = min(len(buffer), len(self._arrived))
-        buffer[:count] = self._arrived[:count]
-        self._arrived = self._arrived[count:]
-        return count
+        raise AnsweredEarly(arrived)

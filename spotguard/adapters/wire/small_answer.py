@@ -21,7 +21,7 @@ class SmallAnswer(NamedTuple):
 
     @property
     def closes(self) -> bool:
-        return (field(self.head, b"connection") or b"").lower() == b"close"
+        return b"close" in (field(self.head, b"connection") or b"").lower()
 
 
 def read_answer(lane: Lane, *, most_bytes: int) -> SmallAnswer:

@@ -57,19 +57,15 @@ class Arrivals:
 
     async def open(self, path: str) -> int:
         """Raises NoSpace and PlacementFailed, also those met in making an earlier file."""
-        await self._until_made((path,))
-        return await self._stage.open(path)
+        return (await self.open_all((path,)))[0]
 
     async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
         """The same for many; on raising, or cancelled, none is open."""
-        await self._until_made(paths)
-        return await self._stage.open_all(paths)
-
-    async def _until_made(self, paths: Sequence[str]) -> None:
         while not self._made.issuperset(paths):
             await self._more.wait()
             if self._making is not None and self._making.done():
                 self._making.result()
+        return await self._stage.open_all(paths)
 
     async def close(self, path: str, fd: int, *, durable: bool) -> None:
         if durable:

@@ -97,7 +97,8 @@ class PartFetcher:
 
 
 class _Course:
-    """One call of `fetch`: its parts in order, taken by a fixed number of workers, so that few files are open at a time."""
+    """One call of `fetch`, done by a fixed number of workers: small files in batches, then the parts of the others. Open are the files of
+    the batches under way and a few for each worker."""
 
     def __init__(
         self,
@@ -139,12 +140,14 @@ class _Course:
         while self._parts or self._files:
             if self._parts:
                 file, offset, size = self._parts.popleft()
-            elif self._batches.locked() and not self._is_small(self._files[-1]):
-                file, offset, size = self._files.pop(), 0, 0  # a large one, which needs little but the network, beside the small ones
-            elif len(batch := self._next_batch()) > 1:
+            elif self._is_small(self._files[0]):
                 async with self._batches:
-                    await self._bring_all(batch)
-                continue
+                    if len(batch := self._next_batch()) > 1:
+                        await self._bring_all(batch)
+                        continue
+                if not batch:
+                    continue
+                file, offset, size = batch[0], 0, 0
             else:
                 file, offset, size = self._files.popleft(), 0, 0
             try:
@@ -174,31 +177,28 @@ class _Course:
             await self._close(file, durable=False)
 
     def _next_batch(self) -> list[_Underway]:
-        """Small files that come next, taken from the queue; none if it is a single one."""
-        small = 0
-        if self._bulk is not None:
-            small = sum(1 for _ in takewhile(self._is_small, islice(self._files, _BATCH_FILES)))
-        return [self._files.popleft() for _ in range(small)] if small > 1 else []
+        """Small files that come next, taken from the queue; it may have changed while others had their turn."""
+        return [self._files.popleft() for _ in takewhile(self._is_small, tuple(islice(self._files, _BATCH_FILES)))]
 
     def _is_small(self, file: _Underway) -> bool:
-        return 0 < file.what.size <= min(SMALL_BYTES, self._part_bytes)
+        return self._bulk is not None and 0 < file.what.size <= min(SMALL_BYTES, self._part_bytes)
 
     async def _bring_all(self, batch: list[_Underway]) -> None:
         """Those that do not come so, or not right, are queued to be fetched one by one, which says why."""
         assert self._bulk is not None
-        fds = await self._destination.open_all([file.what.path for file in batch])
-        for file, fd in zip(batch, fds, strict=True):
+        wanted = []
+        for file, fd in zip(batch, await self._destination.open_all([file.what.path for file in batch]), strict=True):
             file.fd = fd
+            wanted.append(Wanted(file.what.key, Slice(fd, 0, file.what.size)))
         self._open.update(batch)
-        sums = await self._bulk.fetch_all(
-            [Wanted(file.what.key, Slice(fd, 0, file.what.size)) for file, fd in zip(batch, fds, strict=True)]
-        )
+        sums = await self._bulk.fetch_all(wanted)
         right = []
         for file, crc in zip(batch, sums, strict=True):
             if crc is not None and encode_crc64(crc) == file.what.crc64nvme:
                 right.append(file)
                 self._progress.advance(file.what.size)
             else:
+                await self._close(file, durable=False)  # it may wait for long
                 self._cut(file)
         self._open.difference_update(right)
         await self._destination.close_all([(file.what.path, _given_up(file)) for file in right], durable=self._durable)

@@ -57,14 +57,13 @@ class PartCopies:
             return None
 
     async def part(
-        self, duplicate: Duplicate, upload: Upload, part: Part, held: HeldFile, sums: ContentSums, turn: asyncio.Future[None]
+        self, duplicate: Duplicate, upload: Upload, part: Part, held: HeldFile, sums: ContentSums, turn: asyncio.Event
     ) -> SentPart | None:
-        """The part as a copy, `turn` done when it begins; None where it must be sent. Raises UploadMissing, OSError, FileShrank."""
+        """The part as a copy, `turn` set when it begins; None where it must be sent. Raises UploadMissing, OSError, FileShrank."""
         async with self._room:
             if not duplicate.usable:
                 return None
-            if not turn.done():
-                turn.set_result(None)
+            turn.set()
             crc = await sums.of(part.offset, part.size)
             body = Slice(held.fd, part.offset, part.size)
             try:

@@ -186,33 +186,22 @@ class PartEngine:
             return  # the janitor and the bucket's lifecycle rule abort what is left behind
 
     async def _missing_parts(self, errand: Errand, begun: BegunUpload, progress: Progress | None) -> None:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as group:
                 for part in cut_by(errand.size, begun.step):
                     if part.number in begun.parts:
                         continue
-                    turn: asyncio.Future[None] = loop.create_future()
-                    group.create_task(self._get_part(errand, begun, part, turn, progress))
-                    await turn  # one waiter per file: the next part asks for a slot only when this one has got its own
+                    turn = asyncio.Event()
+                    task = group.create_task(self._get_part(errand, begun, part, turn, progress))
+                    task.add_done_callback(lambda _, turn=turn: turn.set())  # type: ignore[misc] # it may end before its turn
+                    await turn.wait()  # one waiter per file: the next part asks for a slot only when this one has got its own
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
 
-    async def _get_part(
-        self, errand: Errand, begun: BegunUpload, part: Part, turn: asyncio.Future[None], progress: Progress | None
-    ) -> None:
-        """Prove, copy or send one part; `turn` is done when it begins, or ends without that."""
-        try:
-            await self._get_part_in_turn(errand, begun, part, turn, progress)
-        finally:
-            if not turn.done():
-                turn.set_result(None)
-
-    async def _get_part_in_turn(
-        self, errand: Errand, begun: BegunUpload, part: Part, turn: asyncio.Future[None], progress: Progress | None
-    ) -> None:
+    async def _get_part(self, errand: Errand, begun: BegunUpload, part: Part, turn: asyncio.Event, progress: Progress | None) -> None:
+        """Prove, copy or send one part; `turn` is set when it begins."""
         if part.number in begun.unproven or part.number in begun.flying:
-            turn.set_result(None)
+            turn.set()
             if await self._has(errand, begun, part):
                 return
         if errand.duplicate is not None and errand.sums is not None and errand.duplicate.usable:
@@ -222,8 +211,7 @@ class PartEngine:
                 _tell(errand, part.size)
                 return
         async with self._slots.slot(part.size, errand.rank):
-            if not turn.done():
-                turn.set_result(None)
+            turn.set()
             with self._throughput.sending(part.size, had_room=begun.taken_over.is_set() and self._slots.has_room):
                 body = Slice(errand.held.fd, part.offset, part.size)
                 sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))

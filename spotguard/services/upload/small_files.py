@@ -5,7 +5,6 @@ What is in any way out of the ordinary is left to the way that every other file 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
@@ -48,26 +47,30 @@ class SmallFiles:
         self._throughput = throughput
         self._in_vain = 0
         self._rests = 0
-        self._turn = asyncio.Lock()
+        self._turns = PartSlots(1)
         """Of rows: each is one thread's work, and several threads would spend more on handing the interpreter's lock on than on files."""
 
     async def send(self, errands: Sequence[Errand]) -> Sequence[SentObject | None]:
         """Send these small files, all for the same checkpoint. In order: the object, which holds one version of the file, or None for one
         that has to be sent by itself. Cancelled: nothing reads the files any more."""
-        if self._rests:
-            self._rests -= 1
-            return [None] * len(errands)
         size = sum(errand.size for errand in errands)
-        first = errands[0]
-        answers: Sequence[SentObject | None] = ()
-        async with self._turn, self._slots.slot(size, first.rank):
-            with suppress(_NotAll), self._throughput.sending(size):
-                offered = [Offered(errand.key, errand.body) for errand in errands]
-                answers = await self._bulk.send_all(offered, metadata=first.metadata)
-                if None in answers:
-                    raise _NotAll  # nothing is learned of the link from it
-        self._in_vain = 0 if any(answers) else self._in_vain + 1
-        if self._in_vain == _IN_VAIN:
-            self._in_vain, self._rests = 0, _RESTS
+        async with self._turns.slot(size, errands[0].rank):
+            if self._rests:
+                self._rests -= 1
+                return [None] * len(errands)
+            answers = await self._send(errands, size)
+            self._in_vain = 0 if any(answers) else self._in_vain + 1
+            if self._in_vain == _IN_VAIN:
+                self._in_vain, self._rests = 0, _RESTS
         self._throughput.sent(sum(answer.size for answer in answers if answer is not None))
         return [answer if errand.held.unchanged() else None for errand, answer in zip(errands, answers, strict=True)]
+
+    async def _send(self, errands: Sequence[Errand], size: int) -> Sequence[SentObject | None]:
+        answers: Sequence[SentObject | None] = ()
+        async with self._slots.slot(size, errands[0].rank):
+            with suppress(_NotAll), self._throughput.sending(size):
+                offered = [Offered(errand.key, errand.body) for errand in errands]
+                answers = await self._bulk.send_all(offered, metadata=errands[0].metadata)
+                if None in answers:
+                    raise _NotAll  # nothing is learned of the link from it
+        return answers

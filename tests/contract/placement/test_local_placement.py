@@ -27,7 +27,7 @@ def placement(root: Path) -> LocalPlacement:
 
 async def put(stage: Stage, path: str, content: bytes) -> None:
     await stage.create({path: len(content)})
-    fd = await stage.open(path)
+    (fd,) = await stage.open_all([path])
     os.pwrite(fd, content, 0)
     await stage.finish([Arrived(path, fd, 0o644, 1)])
 

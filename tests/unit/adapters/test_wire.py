@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.wire.body import PIECE_BYTES, FileBody, FileSink
+from spotguard.adapters.wire.body import SENT_BYTES, FileBody, FileSink
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire.head import request_head
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n"
@@ -67,7 +68,7 @@ def whole(link: socket.socket) -> bytes:
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[int]:
     fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
-    os.write(fd, os.urandom(3 * PIECE_BYTES + 77))
+    os.write(fd, os.urandom(3 * SENT_BYTES + 77))
     yield fd
     os.close(fd)
 
@@ -81,11 +82,11 @@ def connections() -> Iterator[Connections]:
 
 def put(connections: Connections, place: Place, body: FileBody) -> Exchange:
     headers = {"host": place.host, "content-length": str(body.content_length)}
-    return Exchange(connections, place, lambda: WireRequest("PUT", "/b/k", headers, body=body))
+    return Exchange(connections, place, lambda: WireRequest("PUT", request_head("PUT", "/b/k", headers), body=body))
 
 
 def get(connections: Connections, place: Place, sink: FileSink) -> Exchange:
-    return Exchange(connections, place, lambda: WireRequest("GET", "/b/k", {"host": place.host}, sink=sink))
+    return Exchange(connections, place, lambda: WireRequest("GET", request_head("GET", "/b/k", {"host": place.host}), sink=sink))
 
 
 def test_a_framed_body_is_one_chunk_with_the_sum_of_exactly_the_bytes_sent(connections: Connections, file: int) -> None:
@@ -95,7 +96,7 @@ def test_a_framed_body_is_one_chunk_with_the_sum_of_exactly_the_bytes_sent(conne
         heard.append(whole(link))
         link.sendall(OK)
 
-    size = 3 * PIECE_BYTES
+    size = 3 * SENT_BYTES
     body = FileBody(Slice(file, 77, size), framed=True)
     with listening(story) as place:
         answer = put(connections, place, body).run()
@@ -109,7 +110,7 @@ def test_a_framed_body_is_one_chunk_with_the_sum_of_exactly_the_bytes_sent(conne
 
 
 def test_a_file_that_ends_early_fails_the_request_and_not_the_process(connections: Connections, file: int) -> None:
-    body = FileBody(Slice(file, 0, 4 * PIECE_BYTES), framed=False)
+    body = FileBody(Slice(file, 0, 4 * SENT_BYTES), framed=False)
     with listening(everything) as place:
         answer = put(connections, place, body).run()
     assert isinstance(body.failure, FileShrank)
@@ -302,7 +303,7 @@ def test_answers_that_stop_in_the_middle_do_not_hold_up_another(file: int) -> No
     connections.close()
 
 
-@pytest.mark.parametrize("size", [0, 100, 2 * PIECE_BYTES])
+@pytest.mark.parametrize("size", [0, 100, 2 * SENT_BYTES])
 def test_an_answer_that_ends_its_connection_comes_whole(connections: Connections, file: int, size: int) -> None:
     content = os.urandom(size)
 
@@ -320,7 +321,7 @@ def test_an_answer_that_ends_its_connection_comes_whole(connections: Connections
 
 @pytest.mark.parametrize("chunked", [True, False])
 def test_an_answer_of_untold_length_comes_whole(connections: Connections, file: int, chunked: bool) -> None:
-    content = os.urandom(PIECE_BYTES + 99)
+    content = os.urandom(SENT_BYTES + 99)
 
     def story(link: socket.socket) -> None:
         head_of(link)

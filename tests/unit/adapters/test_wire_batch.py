@@ -92,7 +92,7 @@ def batch(
     fetches = [SmallFetch(into) for into in slices]
     heads = [f"GET /{number} HTTP/1.1\r\nHost: h\r\n\r\n".encode() for number in range(COUNT)]
     asked = [(fetch, lambda size, beside, head=head: head) for fetch, head in zip(fetches, heads, strict=True)]
-    yield Made(Batch(connections, server.place, lambda: asked, lanes=LANES), fetches), server, connections
+    yield Made(Batch(connections, server.place, lambda: asked, most_lanes=LANES), fetches), server, connections
     connections.close()
     server.close()
 

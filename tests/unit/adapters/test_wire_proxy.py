@@ -14,6 +14,7 @@ from spotguard.adapters.s3.settings import S3Settings
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.wire.connections import Connections
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire.head import request_head
 from spotguard.adapters.wire.proxy import Proxy, proxy_for
 from spotguard.ports.object_store import StoreRejected
 from tests.unit.adapters.test_wire import OK, head_of, listening
@@ -60,7 +61,7 @@ def test_an_encrypted_request_goes_through_a_tunnel() -> None:
     with listening(story) as place:
         connections = Connections(5.0)
         store = place._replace(host="bucket.example", port=443, ca_bundle=str(where()), proxy=Proxy(place.host, place.port, "Basic eA=="))
-        answer = Exchange(connections, store, lambda: WireRequest("GET", "/k", {"host": "bucket.example"})).run()
+        answer = Exchange(connections, store, lambda: WireRequest("GET", request_head("GET", "/k", {"host": "bucket.example"}))).run()
         connections.close()
     assert heard[0].startswith(b"CONNECT bucket.example:443 HTTP/1.")
     assert b"\r\nProxy-Authorization: Basic eA==" in heard[0]

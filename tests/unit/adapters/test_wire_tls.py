@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from spotguard.adapters.wire.body import FileBody, FileSink
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
+from spotguard.adapters.wire.head import request_head
 from spotguard.ports.part_transfer import Slice
 
 SIZE = 24 << 20
@@ -82,7 +83,7 @@ def put(place: Place, file: int, stall_seconds: float = 5.0) -> Iterator[Exchang
     body = FileBody(Slice(file, 0, SIZE), framed=False)
     headers = {"host": place.host, "content-length": str(body.content_length)}
     connections = Connections(stall_seconds)
-    yield Exchange(connections, place, lambda: WireRequest("PUT", "/b/k", headers, body=body))
+    yield Exchange(connections, place, lambda: WireRequest("PUT", request_head("PUT", "/b/k", headers), body=body))
     connections.close()
 
 
@@ -171,7 +172,10 @@ def test_breaking_off_ends_a_body_that_waits_for_room(certificate: Path, file: i
 def get(place: Place, file: int, size: int, stall_seconds: float = 5.0) -> Iterator[tuple[Callable[[], Exchange], FileSink]]:
     sink = FileSink(Slice(file, 0, size))
     connections = Connections(stall_seconds)
-    yield lambda: Exchange(connections, place, lambda: WireRequest("GET", "/b/k", {"host": place.host}, sink=sink)), sink
+    yield (
+        lambda: Exchange(connections, place, lambda: WireRequest("GET", request_head("GET", "/b/k", {}), sink=sink)),
+        sink,
+    )
     connections.close()
 
 
@@ -236,7 +240,7 @@ def test_a_connection_on_which_more_came_than_was_told_is_not_used_again(certifi
 
     connections, sink = Connections(5.0), FileSink(Slice(file, 0, 12_000))
     with listening(certificate, story) as place:
-        answer = Exchange(connections, place, lambda: WireRequest("GET", "/b/k", {"host": place.host}, sink=sink)).run()
+        answer = Exchange(connections, place, lambda: WireRequest("GET", request_head("GET", "/b/k", {}), sink=sink)).run()
         connection, used_before = connections.take(place)
         connection.close()
         release.set()
