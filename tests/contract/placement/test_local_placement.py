@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -251,3 +252,41 @@ async def test_a_cancelled_verb_does_not_go_on(placement: LocalPlacement, root: 
     await asyncio.sleep(0.05)
     assert entries(root) == before
     await stage.end(keep=False)
+
+
+async def test_files_that_can_not_all_be_opened_leave_none_open(placement: LocalPlacement) -> None:
+    stage = await placement.stage("c-1", "t")
+    await stage.create({"a": 1, "b": 1})
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(PlacementFailed, match="none"):
+        await stage.open_all(["a", "b", "none"])
+    assert os.listdir("/proc/self/fd") == before
+    opening = asyncio.ensure_future(stage.open_all(["a", "b"]))
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait({opening})
+    assert os.listdir("/proc/self/fd") == before
+    await stage.end(keep=False)
+
+
+@pytest.mark.parametrize("count", [3, 200])
+async def test_of_many_files_is_told_what_is_told_of_each(placement: LocalPlacement, root: Path, count: int) -> None:
+    (root / "c-1/deep").mkdir(parents=True)
+    (root / "c-1/link").symlink_to("deep")
+    files, nowhere = ([f"{folder}/f-{number}" for number in range(count)] for folder in ("c-1", "none"))
+    paths = [*files, *nowhere, "c-1/deep", "c-1/link", "top"]
+    for path in [*files[::2], "top"]:
+        (root / path).write_text(path)
+    alone = {path: await placement.lying(path) for path in paths}
+    assert await placement.all_lying(paths) == {path: lying for path, lying in alone.items() if lying is not None}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give files away")
+async def test_what_arrives_is_given_to_the_owner_of_the_folder_it_goes_into(placement: LocalPlacement, root: Path) -> None:
+    root.mkdir()
+    os.chown(root, 1234, 2345)
+    stage = await placement.stage("c-1", "t")
+    await put(stage, "file", b"x")
+    await placement.publish(stage, [Move("", "c-1")], aside="x")
+    found = (root / "c-1/file").stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode), found.st_mtime_ns) == (1234, 2345, 0o644, 1)

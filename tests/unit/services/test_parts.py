@@ -282,3 +282,26 @@ def test_an_upload_that_was_begun_anew_is_not_thrown_away_by_who_sent_ahead_befo
         sending.disk.close()
 
     run_virtual(story())
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_who_is_cancelled_at_any_moment_of_taking_parts_over_keeps_all_that_went(turns: int) -> None:
+    async def story() -> None:
+        sending = Sending(40 * MIB, slots=4)
+        ahead = Ahead(sending, await sending.disk.hold("f"))
+        await asyncio.sleep(30)
+        errand = await sending.errand()
+        sums = ContentSums(sending.disk, errand.held, sending.engine.combine, {})
+        whole = asyncio.ensure_future(sending.engine.send(replace(errand, sums=sums)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        whole.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await whole
+        assert "abort" not in sending.verbs()
+        assert len(sending.bucket.uploads) == 1
+        ahead.task.cancel()
+        await asyncio.wait({ahead.task})
+        sending.disk.close()
+
+    run_virtual(story())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import Sequence
@@ -19,11 +20,12 @@ from spotguard.core.layouts.identify import identify
 from spotguard.core.manifest_format import encode
 from spotguard.ports.bulk_fetch import Wanted
 from spotguard.ports.object_store import StoreDenied
+from spotguard.ports.part_transfer import Progress, Slice
 from spotguard.ports.placement import PlacementRefused
 from spotguard.services.restore.recovery_errors import NotCommitted, NothingToRestore, OnlyDamaged, TargetBusy
 from tests.support.committed_run import LONG_AGO, content_of, hf_files
 from tests.support.faulty_store import Faults, FaultyStore
-from tests.support.memory_store import MemoryBulk, MemoryStore
+from tests.support.memory_store import MemoryBulk, MemoryStore, MemoryTransfer
 from tests.support.way_back import KEYS, NewMachine
 
 
@@ -71,6 +73,40 @@ async def test_a_bulk_that_brings_nothing_costs_nothing_but_time(machine: NewMac
     await machine.restore()
     assert content_of(machine.root / "checkpoint-100") == hf_files(100)
     assert bulk.asked
+
+
+async def test_few_files_are_open_at_a_time_whatever_comes_of_their_batches(machine: NewMachine) -> None:
+    most = 0
+
+    class Nothing(MemoryBulk):
+        async def fetch_all(self, wanted: Sequence[Wanted]) -> Sequence[int | None]:
+            nonlocal most
+            await asyncio.sleep(0)
+            most = max(most, len(os.listdir("/proc/self/fd")))
+            return [None] * len(wanted)
+
+    class Slow(MemoryTransfer):
+        async def fetch(self, key: str, into: Slice, *, etag: str | None = None, progress: Progress | None = None) -> int:
+            await asyncio.sleep(0.05)
+            return await super().fetch(key, into, etag=etag, progress=progress)
+
+    files = {f"part-{number:04}": b"x" * 100 for number in range(400)}
+    await machine.run().commit("checkpoint-100", files | hf_files(100))
+    machine.bulk, machine.transfer = Nothing(machine.bucket), Slow(machine.bucket)
+    open_before = len(os.listdir("/proc/self/fd"))
+    await machine.restore()
+    assert content_of(machine.root / "checkpoint-100") == files | hf_files(100)
+    assert 96 <= most - open_before <= 2 * 96 + 10
+
+
+async def test_a_single_small_file_comes_without_a_batch(machine: NewMachine) -> None:
+    await machine.run().commit("checkpoint-100", hf_files(100))
+    machine.bulk = bulk = MemoryBulk(machine.bucket)
+    monolith = {"a.bin": b"x" * 1000}
+    await machine.run().commit("checkpoint-200", monolith)
+    await machine.restore()
+    assert content_of(machine.root / "checkpoint-200") == monolith
+    assert len(bulk.asked) <= 2
 
 
 async def test_what_was_restored_is_known_as_committed(machine: NewMachine) -> None:

@@ -11,10 +11,14 @@ import pytest
 from spotguard.core.checkpoint import FileStat, LocalFile
 from spotguard.ports.bulk_send import MOST_BYTES, Offered
 from spotguard.ports.part_transfer import SentObject
-from spotguard.services.upload.small_files import rows
+from spotguard.services.upload.errand import Errand
+from spotguard.services.upload.part_slots import PartSlots
+from spotguard.services.upload.small_files import SmallFiles, rows
+from spotguard.services.upload.throughput import Throughput
 from tests.support.faulty_store import Fault, Faults, FaultyTransfer
 from tests.support.machine import KEYS, Machine, save_hf
 from tests.support.memory_store import Link, MemoryBucket, MemoryTransfer
+from tests.support.memory_volume import MemoryVolume
 from tests.support.virtual_time import VirtualClock, run_virtual
 
 FILES = 100
@@ -137,3 +141,54 @@ def test_rows_hold_neither_empty_nor_large_files() -> None:
     assert [f for row in made for f in row if len(row) == 1] == [files[0], files[72]]
     assert sorted(f.path for row in made for f in row) == sorted(f.path for f in files)
     assert [len(row) for row in made] == [1, 64, 1, 7]
+
+
+class Asked:
+    """Answers no row before it may; `order` are the first keys of the rows."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self.may_answer = asyncio.Event()
+
+    async def send_all(self, offered: Sequence[Offered], *, metadata: Mapping[str, str]) -> Sequence[SentObject | None]:
+        self.order.append(offered[0].key)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await self.may_answer.wait()
+        self.at_once -= 1
+        return [None] * len(offered)
+
+
+async def row(disk: MemoryVolume, key: str, rank: int) -> list[Errand]:
+    disk.write(key, b"x")
+    return [Errand(await disk.hold(key), 1, key, {}, lambda: (rank,))]
+
+
+def test_one_row_goes_at_a_time_and_the_best_rank_of_those_that_wait_is_next() -> None:
+    async def story() -> None:
+        bulk, disk, clock = Asked(), MemoryVolume(VirtualClock()), VirtualClock()
+        small = SmallFiles(bulk, PartSlots(8), Throughput(clock))
+        going = [asyncio.ensure_future(small.send(await row(disk, key, rank))) for key, rank in [("first", 5), ("old", 9), ("newest", 0)]]
+        await asyncio.sleep(1)
+        bulk.may_answer.set()
+        await asyncio.gather(*going)
+        assert bulk.order == ["first", "newest", "old"]
+        assert bulk.most_at_once == 1
+        disk.close()
+
+    run_virtual(story())
+
+
+def test_rows_that_wait_while_others_go_in_vain_go_alone_at_once() -> None:
+    async def story() -> None:
+        bulk, disk = Asked(), MemoryVolume(VirtualClock())
+        small = SmallFiles(bulk, PartSlots(8), Throughput(VirtualClock()))
+        going = [asyncio.ensure_future(small.send(await row(disk, f"row-{number}", 0))) for number in range(8)]
+        await asyncio.sleep(1)
+        bulk.may_answer.set()
+        assert await asyncio.gather(*going) == [[None]] * 8
+        assert len(bulk.order) == 3
+        disk.close()
+
+    run_virtual(story())
