@@ -7,6 +7,8 @@ goes on behind the caller's back.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
@@ -22,6 +24,17 @@ class PlacementRefused(PlacementFailed):
 
 class NoSpace(PlacementFailed):
     """The disk is full, or would be."""
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def failure_of(error: OSError, path: str) -> PlacementFailed:
+    """What a failure of the system is here; it names the file that `error` names, or else this one."""
+    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
+    if error.errno in _FULL:
+        return NoSpace(f"the disk is full while writing {where}: free some space, or restore to another disk with --to")
+    return PlacementFailed(f"{where}: {error.strerror or error}")
 
 
 class Lying(NamedTuple):

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
-from spotguard.ports.placement import NoSpace, PlacementFailed, PlacementRefused
+from spotguard.adapters.together import settled
+from spotguard.ports.placement import PlacementRefused, failure_of
 
 T = TypeVar("T")
 
 TEMPORARY = ".spotguard-tmp"
 QUARANTINE = ".spotguard-quarantine"
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 async def in_thread(work: Callable[[], T], *, undo: Callable[[T], None] | None = None) -> T:
@@ -29,7 +29,8 @@ async def in_thread(work: Callable[[], T], *, undo: Callable[[T], None] | None =
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
-        await asyncio.wait({future})
+        with suppress(asyncio.CancelledError):  # once more: it is raised in any case
+            await settled([future])
         if not future.cancelled() and future.exception() is None and undo is not None:
             undo(future.result())
         raise
@@ -41,15 +42,7 @@ def translated(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise in_words(error, path) from error
-
-
-def in_words(error: OSError, path: str) -> PlacementFailed:
-    """A failure of the system as that of the port; it names the file that `error` names, or else this one."""
-    where = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else path
-    if error.errno in _FULL:
-        return NoSpace(f"the disk is full while writing {where}: free some space, or restore to another disk with --to")
-    return PlacementFailed(f"{where}: {error.strerror or error}")
+        raise failure_of(error, path) from error
 
 
 def resolve(root: str, path: str) -> str:

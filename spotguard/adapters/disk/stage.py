@@ -17,7 +17,6 @@ from spotguard.adapters.disk.paths import (
     flush_filesystem,
     give,
     in_thread,
-    in_words,
     make_folders,
     nearest_folder,
     own_like,
@@ -25,7 +24,7 @@ from spotguard.adapters.disk.paths import (
     translated,
     try_lock,
 )
-from spotguard.ports.placement import Arrived, PlacementRefused
+from spotguard.ports.placement import Arrived, PlacementRefused, failure_of
 
 _NO_RESERVING = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 _WORKING_MODE = 0o700
@@ -107,7 +106,7 @@ class LocalStage:
                         made.add(parent)
                     self._create(path, size)
                 except OSError as error:
-                    raise in_words(error, self._at(path)) from error
+                    raise failure_of(error, self._at(path)) from error
 
         await in_thread(work)
 
@@ -153,7 +152,7 @@ class LocalStage:
             os.fchmod(file.fd, file.mode & 0o777)  # never set-user-id by the word of a bucket
             os.utime(file.fd, ns=(file.mtime_ns, file.mtime_ns))
         except OSError as error:
-            raise in_words(error, self._at(file.path)) from error
+            raise failure_of(error, self._at(file.path)) from error
         finally:
             os.close(file.fd)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from spotguard.core.checksum import encode_crc64
 from spotguard.ports.bulk_fetch import SMALL_BYTES, BulkFetch, Wanted
 from spotguard.ports.object_store import ObjectMissing, StoreRejected
 from spotguard.ports.part_transfer import PartTransfer, Slice
-from spotguard.ports.placement import NoSpace, PlacementFailed
+from spotguard.ports.placement import failure_of
 from spotguard.ports.progress import ProgressSink
 
 _BATCH_FILES = 96
@@ -223,7 +222,7 @@ class _Course:
         except StoreRejected as error:
             raise DamagedObject(what.path, f"the object {what.key} can not be read: {error}") from error
         except OSError as error:
-            raise _in_words(what.path, error) from error
+            raise failure_of(error, what.path) from error
         file.sums[offset] = (crc, size)
 
     async def _opened(self, file: _Underway) -> int:
@@ -260,12 +259,6 @@ def _given_up(file: _Underway) -> int:
 def _refuse_difference(what: Fetch, crc64nvme: str) -> None:
     if crc64nvme != what.crc64nvme:
         raise DamagedObject(what.path, f"the object {what.key} is damaged: its checksum is {crc64nvme}, not {what.crc64nvme}")
-
-
-def _in_words(path: str, error: OSError) -> PlacementFailed:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoSpace(f"the disk is full while writing {path}: free some space, or restore to another disk with --to")
-    return PlacementFailed(f"{path}: {error.strerror or error}")
 
 
 def _first(failures: BaseExceptionGroup) -> BaseException:

@@ -87,7 +87,7 @@ async def test_few_files_are_open_at_a_time_whatever_comes_of_their_batches(mach
 
     class Slow(MemoryTransfer):
         async def fetch(self, key: str, into: Slice, *, etag: str | None = None, progress: Progress | None = None) -> int:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
             return await super().fetch(key, into, etag=etag, progress=progress)
 
     files = {f"part-{number:04}": b"x" * 100 for number in range(400)}
