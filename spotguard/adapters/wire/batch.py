@@ -95,7 +95,11 @@ class Batch:
     def _new_lane(self) -> Lane | None:
         connection, _ = self._connections.take(self._place)
         if connection.sock is None:
-            connection.connect()
+            try:
+                connection.connect()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                raise
         lane = Lane(connection)
         with self._lock:
             if not self._broken_off:

@@ -94,3 +94,60 @@ def test_no_call_is_lost_between_threads_that_end_and_threads_that_begin() -> No
         threads.close()
 
     asyncio.run(story())
+
+
+def test_a_call_that_is_cancelled_before_it_began_never_runs() -> None:
+    async def story() -> None:
+        threads = DaemonThreads("test", 1)
+        begun, until = threading.Event(), threading.Event()
+        ran: list[str] = []
+
+        def first() -> None:
+            begun.set()
+            until.wait(10)
+
+        under_way = threads.start(first)
+        unwanted = threads.start(lambda: ran.append("unwanted"))
+        assert begun.wait(10)
+        unwanted.cancel()
+        until.set()
+        await asyncio.wait_for(under_way, 10)
+        await asyncio.wait_for(threads.run(lambda: ran.append("next")), 10)  # by the only thread, which had come to the other before
+        assert ran == ["next"]
+        threads.close()
+
+    asyncio.run(story())
+
+
+def test_a_call_that_outlives_its_loop_leaves_its_thread_to_another() -> None:
+    threads = DaemonThreads("test", 1)
+    begun, until = threading.Event(), threading.Event()
+    used: list[threading.Thread] = []
+
+    def outlives() -> None:
+        used.append(threading.current_thread())
+        begun.set()
+        until.wait(10)
+
+    async def leaves() -> None:
+        threads.start(outlives)
+        assert begun.wait(10)
+
+    async def comes() -> threading.Thread:
+        return await asyncio.wait_for(threads.run(threading.current_thread), 5)
+
+    asyncio.run(leaves())
+    until.set()
+    assert asyncio.run(comes()) is used[0]
+    threads.close()
+
+
+def test_a_call_that_raises_what_no_future_takes_ends_as_an_error_of_its_caller() -> None:
+    async def story() -> None:
+        threads = DaemonThreads("test", 1)
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(threads.run(lambda: next(iter(()))), 5)
+        assert await asyncio.wait_for(threads.run(lambda: 7), 5) == 7
+        threads.close()
+
+    asyncio.run(story())

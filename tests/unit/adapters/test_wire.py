@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import socket
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +16,10 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc64nvme
 
-from spotguard.adapters.wire.body import SENT_BYTES, FileBody, FileSink
+from spotguard.adapters.wire.body import SENT_BYTES, TAKEN_BYTES, FileBody, FileSink
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
-from spotguard.adapters.wire.head import request_head
+from spotguard.adapters.wire.head import UnfitForHead, request_head
 from spotguard.ports.part_transfer import FileShrank, Slice
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n"
@@ -87,6 +90,36 @@ def put(connections: Connections, place: Place, body: FileBody) -> Exchange:
 
 def get(connections: Connections, place: Place, sink: FileSink) -> Exchange:
     return Exchange(connections, place, lambda: WireRequest("GET", request_head("GET", "/b/k", {"host": place.host}), sink=sink))
+
+
+def post(connections: Connections, place: Place) -> Exchange:
+    """Nothing is sent but a head, and the answer goes nowhere."""
+    headers = {"host": place.host, "content-length": "0"}
+    return Exchange(connections, place, lambda: WireRequest("POST", request_head("POST", "/b/k", headers)))
+
+
+def connected(connections: Connections, place: Place) -> socket.socket:
+    """Our end of the connection that the next request takes."""
+    connection, _ = connections.take(place)
+    connection.connect()
+    link: socket.socket = connection.sock
+    connections.give_back(place, connection)
+    return link
+
+
+def queued(link: socket.socket, request: int) -> int:
+    count = array.array("i", [0])
+    fcntl.ioctl(link, request, count)
+    return count[0]
+
+
+def await_read(link: socket.socket, ours: socket.socket) -> None:
+    """Until all that `link` has sent was read at our end."""
+    for _ in range(5000):
+        if not queued(link, termios.TIOCOUTQ) and not queued(ours, termios.FIONREAD):
+            return
+        time.sleep(0.001)
+    raise AssertionError("it is not read")
 
 
 def test_a_framed_body_is_one_chunk_with_the_sum_of_exactly_the_bytes_sent(connections: Connections, file: int) -> None:
@@ -335,3 +368,114 @@ def test_an_answer_of_untold_length_comes_whole(connections: Connections, file: 
         answer = get(connections, place, sink).run()
     assert (answer.status, answer.error, sink.received) == (200, None, len(content))
     assert os.pread(file, len(content), 0) == content
+
+
+def test_an_answer_that_takes_many_pieces_comes_whole(connections: Connections, file: int) -> None:
+    content = os.urandom(2 * TAKEN_BYTES + 99)
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 206 P\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+
+    sink = FileSink(Slice(file, 5, len(content)))
+    with listening(story) as place:
+        answer = get(connections, place, sink).run()
+    assert (answer.status, answer.error, sink.received, sink.crc64nvme) == (206, None, len(content), crc64nvme(content))
+    assert os.pread(file, len(content), 5) == content
+
+
+def test_an_answer_in_drops_is_read_whole_and_its_connection_used_again(connections: Connections) -> None:
+    begun = threading.Event()
+    ours: list[socket.socket] = []
+
+    def story(link: socket.socket) -> None:
+        assert begun.wait(5)
+        content = b"HTTP/1.1 200 OK\r\nETag: y\r\nContent-Length: 8\r\n\r\n"
+        head_of(link)
+        for drop in (content[:5], content[5:19], content[19:-2], content[-2:], b"whol", b"e."):
+            link.sendall(drop)
+            await_read(link, ours[0])
+        link.sendall(b"..")
+        head_of(link)
+        link.sendall(OK)
+
+    with listening(story) as place:
+        ours.append(connected(connections, place))
+        begun.set()
+        answers = [post(connections, place).run() for _ in range(2)]
+    assert [(answer.status, answer.headers["etag"], answer.body, answer.error) for answer in answers] == [
+        (200, "y", b"whole...", None),
+        (200, "x", b"", None),
+    ]
+
+
+def test_an_answer_in_chunks_is_read_whole_and_its_connection_used_again(connections: Connections) -> None:
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwhol\r\n2\r\ne.\r\n0\r\n\r\n")
+        head_of(link)
+        link.sendall(OK)
+
+    with listening(story) as place:
+        answers = [post(connections, place).run() for _ in range(2)]
+    assert [(answer.status, answer.body, answer.error) for answer in answers] == [(200, b"whole.", None), (200, b"", None)]
+
+
+def test_of_an_answer_too_long_to_keep_the_rest_is_not_taken_for_the_next_one(connections: Connections) -> None:
+    content = os.urandom(300_000)
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 403 F\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
+        head_of(link)
+        link.sendall(OK)
+
+    with listening(story) as place:
+        answers = [post(connections, place).run() for _ in range(2)]
+    assert [(answer.status, answer.error) for answer in answers] == [(403, None), (200, None)]
+    assert answers[0].body
+    assert content.startswith(answers[0].body)
+
+
+@pytest.mark.parametrize("told", [b"close", b"Keep-Alive, Close"])
+@pytest.mark.parametrize("end", [b"Content-Length: 6\r\n\r\nwhole.", b"Transfer-Encoding: chunked\r\n\r\n6\r\nwhole.\r\n0\r\n\r\n"])
+def test_after_an_answer_that_says_close_the_next_request_has_another_connection(connections: Connections, told: bytes, end: bytes) -> None:
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 200 OK\r\nConnection: %b\r\n" % told + end)
+        everything(link)  # a request that came here would not be answered
+
+    with listening(story, story) as place:
+        answers = [post(connections, place).run() for _ in range(2)]
+    assert [(answer.status, answer.body, answer.error) for answer in answers] == [(200, b"whole.", None)] * 2
+
+
+def test_an_answer_that_lasts_as_long_as_its_connection_is_read_whole(connections: Connections) -> None:
+    content = os.urandom(50_000)
+
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + content)
+
+    with listening(story, story) as place:
+        answers = [post(connections, place).run() for _ in range(2)]
+    assert [(answer.status, answer.body, answer.error) for answer in answers] == [(200, content, None)] * 2
+
+
+@pytest.mark.parametrize("value", ["s3cret\r\nx-other: 1", "s3cret\n", "s3\rcret", "s3cret\0"])
+def test_a_header_with_a_line_break_is_refused_without_being_told(value: str) -> None:
+    with pytest.raises(UnfitForHead, match="x-amz-meta-a") as refused:
+        request_head("PUT", "/b/k", {"host": "h", "x-amz-meta-a": value})
+    assert "s3" not in str(refused.value)
+
+
+def test_a_request_with_a_line_break_in_a_header_is_not_sent_at_all(connections: Connections) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = Place("127.0.0.1", server.getsockname()[1], None)
+        headers = {"host": place.host, "x-amz-meta-a": "1\r\nx-other: 1"}
+        answer = Exchange(connections, place, lambda: WireRequest("GET", request_head("GET", "/b/k", headers))).run()
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert isinstance(answer.error, UnfitForHead)
+    assert answer.status is None

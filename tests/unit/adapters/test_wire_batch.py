@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -16,11 +16,14 @@ from typing import NamedTuple
 
 import pytest
 from awscrt.checksums import crc64nvme
+from botocore.httpsession import where
 
 from spotguard.adapters.wire.batch import Batch
 from spotguard.adapters.wire.connections import Connections, Place
-from spotguard.adapters.wire.small_requests import SmallFetch
+from spotguard.adapters.wire.proxy import Proxy
+from spotguard.adapters.wire.small_requests import SmallFetch, SmallSend
 from spotguard.ports.part_transfer import Slice
+from tests.unit.adapters.test_wire import head_of, listening
 
 COUNT, SIZE, LANES = 20, 5000, 8
 Oddity = Callable[[socket.socket, bytes], bool]
@@ -149,6 +152,12 @@ def closing(link: socket.socket, body: bytes) -> bool:
     return False
 
 
+def closing_among_others(link: socket.socket, body: bytes) -> bool:
+    link.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: Keep-Alive, close\r\n\r\n" % len(body) + body)
+    link.recv(1)  # until the other side ends it; a request that came here would not be answered
+    return False
+
+
 def in_drops(link: socket.socket, body: bytes) -> bool:
     answer = b"HTTP/1.1 200 OK\r\ncontent-LENGTH:%d\r\n\r\n" % len(body) + body
     for at in (slice(0, 5), slice(5, 41), slice(41, 42), slice(42, None)):
@@ -172,6 +181,15 @@ def test_all_come_over_few_connections_which_are_kept(file: int) -> None:
             connection.close()
 
 
+def test_connections_that_are_kept_wait_as_long_as_before(file: int) -> None:
+    with batch(file, {}, stall_seconds=4.5) as (made, server, connections):
+        made.batch.run()
+        taken = [connections.take(server.place) for _ in range(LANES)]
+        assert [(used_before, connection.sock.gettimeout()) for connection, used_before in taken] == [(True, 4.5)] * LANES
+        for connection, _ in taken:
+            connection.close()
+
+
 @pytest.mark.parametrize("oddity", [refused, cut_off, shorter, longer, more_than_it_says, chunked, babbling])
 def test_an_answer_that_is_no_plain_success_costs_only_its_own_object(file: int, oddity: Oddity) -> None:
     with batch(file, {0: oddity, 7: oddity, COUNT - 1: oddity}) as (made, server, _):
@@ -180,7 +198,7 @@ def test_an_answer_that_is_no_plain_success_costs_only_its_own_object(file: int,
     assert {0, 7, COUNT - 1} <= set(server.heard)
 
 
-@pytest.mark.parametrize("oddity", [closing, in_drops])
+@pytest.mark.parametrize("oddity", [closing, closing_among_others, in_drops])
 def test_an_answer_may_come_in_drops_and_end_its_connection(file: int, oddity: Oddity) -> None:
     with batch(file, dict.fromkeys(range(COUNT), oddity)) as (made, _, _connections):
         made.batch.run()
@@ -219,6 +237,64 @@ def test_without_a_store_nothing_comes_and_nothing_is_raised(file: int) -> None:
         server.close()
         made.batch.run()
     assert made.sums == [None] * COUNT
+
+
+@pytest.mark.parametrize("nonsense", [b"220 mail.example ESMTP\r\n", b"HTTP/1.1 502 Bad Gateway\r\n\r\n", b""])
+def test_a_proxy_that_makes_no_tunnel_ends_it_and_nothing_is_raised(file: int, nonsense: bytes) -> None:
+    def story(link: socket.socket) -> None:
+        head_of(link)
+        link.sendall(nonsense)
+
+    connections = Connections(5.0)
+    fetches = [SmallFetch(Slice(file, number * SIZE, SIZE)) for number in range(COUNT)]
+    with listening(story) as place:
+        store = Place("bucket.example", 443, str(where()), Proxy(place.host, place.port))
+        Batch(connections, store, lambda: [(fetch, lambda size, beside: b"") for fetch in fetches], most_lanes=LANES).run()
+    connections.close()
+    assert [fetch.crc64nvme for fetch in fetches] == [None] * COUNT
+    assert os.fstat(file).st_size == 0
+
+
+class LateReader(Server):
+    """Takes PUT /NUMBER; begins to read a body only when some of it waits in its own buffer, a small one."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # of every connection that is accepted
+        self.stored: dict[int, bytes] = {}
+
+    def _serve(self, link: socket.socket) -> None:
+        with link:
+            while head := link.recv(1 << 12, socket.MSG_PEEK).partition(b"\r\n\r\n")[0]:
+                number = int(re.match(rb"PUT /(\d+) ", head)[1])  # type: ignore[index]
+                length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
+                wait_until(lambda: len(link.recv(1 << 14, socket.MSG_PEEK)) > 1 << 12)
+                with link.makefile("rb") as whole:
+                    self.stored[number] = whole.read(len(head) + 4 + length)[len(head) + 4 :]
+                link.sendall(b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n')
+
+
+def test_bodies_that_do_not_fit_into_the_buffer_of_their_connection_all_arrive(file: int) -> None:
+    size, count = 900_000, 2 * LANES
+    content = os.urandom(size * count)
+    os.write(file, content)
+    server, connections = LateReader(), Connections(5.0)
+    for connection in [connections.take(server.place)[0] for _ in range(LANES)]:
+        connection.connect()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+        connections.give_back(server.place, connection)
+
+    def head(number: int) -> Callable[[int, Mapping[str, str]], bytes]:
+        return lambda _, beside: f"PUT /{number} HTTP/1.1\r\ncontent-length: {beside['content-length']}\r\n\r\n".encode()
+
+    sends = [SmallSend(Slice(file, number * size, size), framed=False) for number in range(count)]
+    asked = [(send, head(number)) for number, send in enumerate(sends)]
+    Batch(connections, server.place, lambda: asked, most_lanes=LANES).run()
+    connections.close()
+    server.close()
+    bodies = [content[number * size : (number + 1) * size] for number in range(count)]
+    assert [server.stored.get(number) == body for number, body in enumerate(bodies)] == [True] * count
+    assert [send.created and send.created.crc64nvme for send in sends] == [crc64nvme(body) for body in bodies]
 
 
 def test_once_it_is_broken_off_no_answer_that_has_arrived_is_written(file: int, monkeypatch: pytest.MonkeyPatch) -> None:
