@@ -28,6 +28,8 @@ _SAFETENSORS_HEADER_LIMIT_BYTES = 100_000_000
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PICKLES = (b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """How a pickle of Python 3 begins. Legacy torch files are pickles of protocol 2 with raw bytes behind them."""
+_ONE_VALUE_BYTES = 64
+"""So small a file may hold a single number, and that may be zero."""
 _STOP = b"."
 _TEXT_LIMIT_BYTES = 64 << 10
 _BLOCK_BYTES = 4096
@@ -99,6 +101,8 @@ def _binary(content: Content) -> str | None:
 
 def _blank(content: Content) -> str | None:
     """Whether the size was set and the bytes never came: zeros at both ends. (Some raw formats begin with zeros.)"""
+    if content.size <= _ONE_VALUE_BYTES:
+        return None
     ends = content.read(_BLOCK_BYTES, 0), content.read(_BLOCK_BYTES, max(0, content.size - _BLOCK_BYTES))
     return None if any(map(any, ends)) else "is blank: its bytes never reached the disk"
 

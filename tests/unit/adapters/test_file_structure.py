@@ -175,3 +175,10 @@ def test_a_header_of_nonsense_is_not_sound(tmp_path: Path, header: bytes) -> Non
 def test_an_hdf5_file_that_is_open_for_writing_is_not_sound(tmp_path: Path) -> None:
     assert look(an_hdf5(tmp_path / "file", version=3), Structure.HDF5).sound
     assert not look(an_hdf5(tmp_path / "file", version=3, flags=1), Structure.HDF5).sound
+
+
+@pytest.mark.parametrize(("size", "sound"), [(1, True), (8, True), (64, True), (65, False), (5000, False), (100_000, False)])
+@pytest.mark.parametrize("structure", [Structure.BINARY, Structure.TORCH_ZIP])
+def test_zeros_alone_are_blank_unless_they_may_be_a_number(tmp_path: Path, structure: Structure, size: int, sound: bool) -> None:
+    (tmp_path / "file").write_bytes(bytes(size))
+    assert look(tmp_path / "file", structure).sound is sound
