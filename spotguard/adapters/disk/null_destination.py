@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from spotguard.adapters.disk.paths import close_each, open_each
+
 
 class NullDestination:
     async def open(self, path: str) -> int:
@@ -12,19 +14,10 @@ class NullDestination:
         return os.open(os.devnull, os.O_WRONLY)
 
     async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
-        opened: list[int] = []
-        try:
-            for path in paths:
-                opened.append(await self.open(path))
-        except BaseException:
-            for fd in opened:
-                os.close(fd)
-            raise
-        return opened
+        return open_each([os.devnull] * len(paths), os.O_WRONLY)
 
     async def close(self, path: str, fd: int, *, durable: bool) -> None:
         os.close(fd)
 
     async def close_all(self, files: Sequence[tuple[str, int]], *, durable: bool) -> None:
-        for _, fd in files:
-            os.close(fd)
+        close_each(fd for _, fd in files)

@@ -8,7 +8,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
@@ -77,6 +77,23 @@ def make_folders(path: str) -> None:
     with suppress(FileExistsError):
         os.mkdir(path)
         own_like(parent, path)
+
+
+def open_each(paths: Iterable[str], flags: int) -> list[int]:
+    """Descriptors of all of them. On raising, none is open."""
+    opened: list[int] = []
+    try:
+        for path in paths:
+            opened.append(os.open(path, flags))
+    except BaseException:
+        close_each(opened)
+        raise
+    return opened
+
+
+def close_each(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 class Owner(NamedTuple):

@@ -8,17 +8,19 @@ import os
 import shutil
 import stat
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 
 from spotguard.adapters.disk.paths import (
     Owner,
+    close_each,
     flush_filesystem,
     give,
     in_thread,
     make_folders,
     nearest_folder,
+    open_each,
     own_like,
     owner_of,
     translated,
@@ -112,17 +114,10 @@ class LocalStage:
 
     async def open_all(self, paths: Sequence[str]) -> Sequence[int]:
         def work() -> list[int]:
-            opened: list[int] = []
-            try:
-                for path in paths:
-                    opened.append(os.open(self._at(path), os.O_RDWR | os.O_NOFOLLOW))
-            except BaseException:
-                _close_all(opened)
-                raise
-            return opened
+            return open_each(map(self._at, paths), os.O_RDWR | os.O_NOFOLLOW)
 
         with translated(self.tree):
-            return await in_thread(work, undo=_close_all)
+            return await in_thread(work, undo=close_each)
 
     async def close(self, path: str, fd: int) -> None:
         os.close(fd)
@@ -136,7 +131,7 @@ class LocalStage:
                 while left:
                     self._finish(left.popleft(), owner)
             finally:
-                _close_all(file.fd for file in left)
+                close_each(file.fd for file in left)
 
         await in_thread(work)
 
@@ -196,11 +191,6 @@ class LocalStage:
             if not stat.S_ISDIR(_mode(current)):
                 remove_entry(current)
                 os.mkdir(current)
-
-
-def _close_all(fds: Iterable[int]) -> None:
-    for fd in fds:
-        os.close(fd)
 
 
 def end_stage(stage: LocalStage, *, keep: bool) -> None:

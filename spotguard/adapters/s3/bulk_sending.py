@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from spotguard.adapters.s3.access import S3Access
-from spotguard.adapters.s3.creation import creation_headers
 from spotguard.adapters.s3.part_sending import BodySender, Target
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.wire.small_requests import SmallSend
@@ -24,7 +23,7 @@ class BulkSender:
         sizes = [one.body.size for one in offered]
         framed = self._sender.trailers
         subject = self._access.subject("write", offered[0].key)
-        headers = {**creation_headers(self._access, metadata), "if-none-match": "*"}
+        headers = {**self._access.settings.creation_headers(metadata), "if-none-match": "*"}
         sends = [SmallSend(one.body, framed=framed) for one in offered]
         try:
             await self._wire.ready(subject)

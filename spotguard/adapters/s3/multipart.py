@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 
 from spotguard.adapters.crc64 import combine_crc64nvme
 from spotguard.adapters.s3.access import S3Access
-from spotguard.adapters.s3.creation import creation_headers
 from spotguard.adapters.s3.errors import STRANGER_FIX, Subject
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.s3.wire_failures import from_wire
@@ -40,7 +39,7 @@ class MultipartUploads:
 
     async def begin(self, key: str, metadata: Mapping[str, str]) -> Upload:
         subject = self._access.subject("begin the upload of", key)
-        always = creation_headers(self._access, metadata)
+        always = self._access.settings.creation_headers(metadata)
         if self._checksums:
             try:
                 return await self._begin(key, {**always, **_WHOLE_CHECKSUM}, subject)

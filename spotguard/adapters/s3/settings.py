@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -23,16 +24,17 @@ class S3Settings:
     metadata_endpoint: str | None = None
     connections: int = 8
 
-    def creation_headers(self) -> dict[str, str]:
-        """The headers of a request that makes an object or begins one."""
+    def creation_headers(self, metadata: Mapping[str, str]) -> dict[str, str]:
+        """The headers of a request that makes an object with this metadata, or begins one."""
         named = {
             "x-amz-storage-class": self.storage_class,
             "x-amz-server-side-encryption": self.sse,
             "x-amz-server-side-encryption-aws-kms-key-id": self.kms_key_id,
         }
-        return {name: value for name, value in named.items() if value}
+        told = {name: value for name, value in named.items() if value}
+        return {f"x-amz-meta-{name.lower()}": value for name, value in metadata.items()} | told
 
     def creation_parameters(self) -> dict[str, str]:
-        """The same for boto3."""
+        """The same for boto3, without the metadata."""
         named = {"StorageClass": self.storage_class, "ServerSideEncryption": self.sse, "SSEKMSKeyId": self.kms_key_id}
         return {name: value for name, value in named.items() if value}

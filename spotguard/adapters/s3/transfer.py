@@ -8,7 +8,6 @@ from urllib.parse import quote
 from spotguard.adapters.s3.access import STALL_SECONDS, S3Access
 from spotguard.adapters.s3.bulk_fetching import BulkFetcher
 from spotguard.adapters.s3.bulk_sending import BulkSender
-from spotguard.adapters.s3.creation import creation_headers
 from spotguard.adapters.s3.multipart import MultipartUploads, combine
 from spotguard.adapters.s3.part_fetching import PieceFetcher
 from spotguard.adapters.s3.part_sending import BodySender, Target
@@ -38,7 +37,7 @@ class HttpPartTransfer:
     async def put(
         self, key: str, body: Slice, *, only_new: bool, metadata: Mapping[str, str], progress: Progress | None = None
     ) -> SentObject:
-        headers = creation_headers(self._access, metadata)
+        headers = self._access.settings.creation_headers(metadata)
         if only_new:
             headers["if-none-match"] = "*"
         sent = await self._sender.send(Target(key, self._subject("write", key), headers), body)

@@ -1,4 +1,4 @@
-"""The head of a request, as it goes over the wire."""
+"""The headers of a request, as they go over the wire."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ _CAN_NOT_BE_SENT = re.compile(r"[\r\n\0]")
 
 class UnfitForHead(ValueError):
     """A header with a line break in it, which would be read as another header."""
-
-
-def request_head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
-    """Raises UnfitForHead, UnicodeEncodeError."""
-    return f"{method} {path} HTTP/1.1\r\n{header_lines(headers)}\r\n".encode("latin-1")
 
 
 def header_lines(headers: Mapping[str, str]) -> str:

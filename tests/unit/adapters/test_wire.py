@@ -19,8 +19,9 @@ from awscrt.checksums import crc64nvme
 from spotguard.adapters.wire.body import SENT_BYTES, TAKEN_BYTES, FileBody, FileSink
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
-from spotguard.adapters.wire.head import UnfitForHead, request_head
+from spotguard.adapters.wire.head import UnfitForHead
 from spotguard.ports.part_transfer import FileShrank, Slice
+from tests.support.request_head import request_head
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nETag: x\r\n\r\n"
 Story = Callable[[socket.socket], None]

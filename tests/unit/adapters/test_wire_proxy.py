@@ -14,9 +14,9 @@ from spotguard.adapters.s3.settings import S3Settings
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.wire.connections import Connections
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
-from spotguard.adapters.wire.head import request_head
 from spotguard.adapters.wire.proxy import Proxy, proxy_for
 from spotguard.ports.object_store import StoreRejected
+from tests.support.request_head import request_head
 from tests.unit.adapters.test_wire import OK, head_of, listening
 
 

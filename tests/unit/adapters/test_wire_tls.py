@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from spotguard.adapters.wire.body import FileBody, FileSink
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
-from spotguard.adapters.wire.head import request_head
 from spotguard.ports.part_transfer import Slice
+from tests.support.request_head import request_head
 
 SIZE = 24 << 20
 """More than the kernel's buffers of both ends hold."""
