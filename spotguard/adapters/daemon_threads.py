@@ -10,42 +10,64 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+from spotguard.adapters.together import settled
 
 T = TypeVar("T")
 _AGAIN_SECONDS = 0.5
 _IDLE_SECONDS = 30.0
 
 
-class _Job(NamedTuple):
-    """`promised`, of that loop, is cancelled where nobody wants the call any more."""
+class Work(Generic[T]):
+    """A call that was given to a thread, and the loop that waits for it."""
 
-    loop: asyncio.AbstractEventLoop
-    promised: asyncio.Future[Any]
-    call: Callable[[], Any]
+    __slots__ = ("_call", "_ended", "_loop", "promised")
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._call = call
+        self._ended: asyncio.Future[None] | bool = False
+        """Whether it has ended; a future from when somebody waits for it on."""
+        self.promised: asyncio.Future[T] = self._loop.create_future()
+        """What comes of it. When this is done before, the call is not begun any more, and if it has begun nobody hears of it."""
+
+    @property
+    def ended(self) -> bool:
+        return self._ended is True
+
+    async def end(self, seconds: float) -> None:
+        """Wait until no thread is at it, at most so long; a cancellation meanwhile is raised only then."""
+        if self._ended is False:
+            self._ended = self._loop.create_future()
+        if isinstance(self._ended, asyncio.Future):
+            await settled([self._ended], seconds)
 
     def do(self) -> None:
-        """In a thread. What comes of it is the caller's, who gets it from the future."""
-        if self.promised.cancelled():
-            return
-        result: Any = None
+        """In a thread."""
+        result: T | None = None
         failure: BaseException | None = None
-        try:
-            result = self.call()
-        except BaseException as error:  # noqa: BLE001 - it is the caller's
-            failure = RuntimeError("a call ended with StopIteration") if isinstance(error, StopIteration) else error  # a future takes none
+        if not self.promised.done():
+            try:
+                result = self._call()
+            except BaseException as error:  # noqa: BLE001 - it is the caller's
+                failure = (
+                    RuntimeError("a call ended with StopIteration") if isinstance(error, StopIteration) else error
+                )  # a future takes none
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(_keep, self.promised, result, failure)
+            self._loop.call_soon_threadsafe(self._tell, result, failure)
         del failure  # whose traceback holds this frame
 
-
-def _keep(promised: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
-    if promised.done():
-        return
-    if failure is None:
-        promised.set_result(result)
-    else:
-        promised.set_exception(failure)
+    def _tell(self, result: Any, failure: BaseException | None) -> None:
+        waited, self._ended = self._ended, True
+        if isinstance(waited, asyncio.Future):
+            waited.set_result(None)
+        if self.promised.done():
+            return
+        if failure is None:
+            self.promised.set_result(result)
+        else:
+            self.promised.set_exception(failure)
 
 
 class DaemonThreads:
@@ -54,7 +76,7 @@ class DaemonThreads:
     def __init__(self, name: str, limit: int, *, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._name, self._limit = name, limit
         self._idle_seconds = idle_seconds
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Work[Any] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._spare = 0
@@ -62,19 +84,17 @@ class DaemonThreads:
 
     async def run(self, call: Callable[[], T]) -> T:
         """The call's result. Cancelled: a call that has not begun never will; one that has goes on unheard."""
-        return await self.start(call)
+        return await self.start(call).promised
 
-    def start(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        """The same as a future of the running loop; cancelling it is cancelling the call."""
-        loop = asyncio.get_running_loop()
-        promised: asyncio.Future[T] = loop.create_future()
+    def start(self, call: Callable[[], T]) -> Work[T]:
+        work = Work(call)
         with self._lock:
             self._spare -= 1
             lacking = self._spare < 0
-        self._jobs.put(_Job(loop, promised, call))
+        self._jobs.put(work)
         if lacking:
             self._grow()
-        return promised
+        return work
 
     def _grow(self) -> None:
         if len(self._threads) >= self._limit:
@@ -97,13 +117,13 @@ class DaemonThreads:
         return [thread for thread in self._threads if thread.is_alive()]
 
     def _work(self) -> None:
-        while job := self._next():
-            job.do()
-            del job
+        while work := self._next():
+            work.do()
+            del work
             with self._lock:
                 self._spare += 1
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> Work[Any] | None:
         """None when this thread is to end."""
         while True:
             try:

@@ -1,7 +1,7 @@
 """The way to one bucket for everything that is not the bytes of a file: finds out where it is, asks it in threads.
 
-Nothing here needs the network before the first call. Whoever only lists and reads is answered by our own requests where nothing is
-unusual; boto3 is asked for the rest, and loaded when it is.
+Nothing here needs the network before the first call. What lists and reads is answered by our own requests where nothing is unusual;
+boto3 is asked for the rest, and loaded when it is.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ if TYPE_CHECKING:
 
 STALL_SECONDS = 10.0
 """How long nothing at all may move before a request is tried again on another connection: a twelfth of what a notice leaves."""
-PATIENT_SECONDS = 90.0
-"""Complete answers 200 at once and may work for minutes, sending white space."""
 
 
 class S3Access:
     """Calls of S3's operations on one bucket, by the names and answers of boto3's client."""
 
-    def __init__(self, settings: S3Settings, *, stall_seconds: float = STALL_SECONDS, patient_seconds: float = PATIENT_SECONDS) -> None:
-        """`stall_seconds`: how long an answer may not move at all; `patient_seconds`: that of a Complete."""
+    def __init__(self, settings: S3Settings, *, stall_seconds: float = STALL_SECONDS) -> None:
+        """`stall_seconds`: how long an answer may not move at all."""
         self.settings = settings
-        self._stall_seconds, self._patient_seconds = stall_seconds, patient_seconds
+        self._stall_seconds = stall_seconds
         self.identity = AwsIdentity(settings.metadata_endpoint)
         self.clock = StoreClock()
         self._threads = DaemonThreads("spotguard-s3", settings.connections)
@@ -60,7 +58,6 @@ class S3Access:
         parameters: Mapping[str, Any],
         *,
         proof: str | None,
-        patient: bool = False,
         max_body: int = 0,
     ) -> Any:
         """One request, with boto3's names, `Bucket` added; a body of the answer is read whole. Cancelled: it may still arrive.
@@ -70,12 +67,12 @@ class S3Access:
         bytes."""
 
         def request() -> Any:
-            if not patient and (answer := self._read_quickly(operation, subject, parameters, max_body)) is not None:
+            if (answer := self._read_quickly(operation, subject, parameters, max_body)) is not None:
                 return answer
             self.identity.frozen()  # what is wrong with the credentials is told here, in words that are known
             clients = self._boto()
             self._take_route(clients.route(subject))
-            return clients.ask(operation, subject, parameters, proof=proof, patient=patient, max_body=max_body)
+            return clients.ask(operation, subject, parameters, proof=proof, max_body=max_body)
 
         try:
             return await self._threads.run(request)
@@ -141,13 +138,12 @@ class S3Access:
             if self._clients is None:
                 from spotguard.adapters.s3.clients import S3Clients
 
-                seconds = {"stall_seconds": self._stall_seconds, "patient_seconds": self._patient_seconds}
-                self._clients = S3Clients(self.settings, self.identity, self.clock, **seconds)
+                self._clients = S3Clients(self.settings, self.identity, self.clock, self._stall_seconds)
             return self._clients
 
     def _read_quickly(self, operation: str, subject: Subject, parameters: Mapping[str, Any], max_body: int) -> Any:
-        """The answer without boto3; None where there is a client already, or boto3 had better be asked. In a thread."""
-        if self._clients is not None or (route := self._plain_route()) is None:
+        """The answer without boto3; None where boto3 had better be asked. In a thread."""
+        if (route := self._plain_route()) is None:
             return None
         self._route = route
         return self._reads.answer(route, operation, {"Bucket": self.settings.bucket, **parameters}, subject, max_body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import quote, urlsplit
 
 from spotguard.adapters.s3.route import Route
@@ -12,24 +13,26 @@ from spotguard.adapters.wire.connections import Place
 from spotguard.adapters.wire.proxy import Proxy
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WireAddress:
+    """Without slots, so that what every request asks is found out once."""
+
     route: Route
     bucket: str
     proxy: Proxy | None
 
-    @property
+    @cached_property
     def host(self) -> str:
         """The `Host` header, with the port unless it is the scheme's."""
         host = urlsplit(self.route.endpoint).netloc
         return host if self.route.path_style else f"{self.bucket}.{host}"
 
-    @property
+    @cached_property
     def port(self) -> int:
         """Of the endpoint."""
         return urlsplit(self.route.endpoint).port or (443 if self.route.secure else 80)
 
-    @property
+    @cached_property
     def place(self) -> Place:
         """Where connections lead, and what they trust."""
         host = urlsplit(f"//{self.host}").hostname or ""
@@ -37,10 +40,13 @@ class WireAddress:
 
     def path(self, key: str, query: str = "") -> str:
         """Percent-encoded as Signature Version 4 wants it. Without a key: of the bucket."""
+        below = f"/{quote(key, safe='/-_.~')}" if key or not self._bucket_path else ""
+        return f"{self._bucket_path}{below}{'?' if query else ''}{query}"
+
+    @cached_property
+    def _bucket_path(self) -> str:
         before = urlsplit(self.route.endpoint).path.rstrip("/")  # of a gateway that has its S3 below a path
-        bucket = f"{before}/{self.bucket}" if self.route.path_style else before
-        below = f"/{quote(key, safe='/-_.~')}" if key or not bucket else ""
-        return f"{bucket}{below}{'?' if query else ''}{query}"
+        return f"{before}/{self.bucket}" if self.route.path_style else before
 
     def url(self, path: str) -> str:
         return f"{'https' if self.route.secure else 'http'}://{self.host}{path}"

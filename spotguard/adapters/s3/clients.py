@@ -36,29 +36,22 @@ _UNEXPLAINED = (400, 403)
 @dataclass(frozen=True, slots=True)
 class _Opened:
     route: Route
-    quick: Any
-    patient: Any
+    client: Any
 
 
 class S3Clients:
     """Each verb blocks: for a thread, and for several."""
 
-    def __init__(
-        self, settings: S3Settings, identity: AwsIdentity, clock: StoreClock, *, stall_seconds: float, patient_seconds: float
-    ) -> None:
+    def __init__(self, settings: S3Settings, identity: AwsIdentity, clock: StoreClock, stall_seconds: float) -> None:
         self._settings, self._identity, self._clock = settings, identity, clock
-        self._stall_seconds, self._patient_seconds = stall_seconds, patient_seconds
+        self._stall_seconds = stall_seconds
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
 
-    def ask(
-        self, operation: str, subject: Subject, parameters: Mapping[str, Any], *, proof: str | None, patient: bool, max_body: int
-    ) -> Any:
+    def ask(self, operation: str, subject: Subject, parameters: Mapping[str, Any], *, proof: str | None, max_body: int) -> Any:
         """See `S3Access.call`."""
         with self._told(subject):
-            opened = self._open()
-            client = opened.patient if patient else opened.quick
-            answer = _ask(client, operation, {"Bucket": self._settings.bucket, **parameters})
+            answer = _ask(self._open().client, operation, {"Bucket": self._settings.bucket, **parameters})
             if proof is not None and answer.get(proof) is None:
                 if "Body" in answer:
                     answer["Body"].close()
@@ -74,7 +67,7 @@ class S3Clients:
 
     def known_region(self) -> str | None:
         """The region as configured, without asking the bucket; a custom endpoint has one in any case."""
-        region, client = self._client(self._identity.session(), None, self._stall_seconds)
+        region, client = self._client(self._identity.session(), None)
         client.close()
         return region
 
@@ -98,24 +91,23 @@ class S3Clients:
                 return self._opened
             self._shut()
             generation, session = self._identity.generation, self._identity.session()
-            region, found = self._client(session, None, self._stall_seconds)
+            region, found = self._client(session, None)
             if region is None:
                 region = _region_of(found, self._settings.bucket)
                 found.close()
-                _, found = self._client(session, region, self._stall_seconds)
-            _, patient = self._client(session, region, self._patient_seconds)
+                _, found = self._client(session, region)
             endpoint = found.meta.endpoint_url.rstrip("/")
             bundle = session.get_config_variable("ca_bundle")
             route = Route(region, endpoint, is_custom(endpoint) or "." in self._settings.bucket, bundle, generation)
-            self._opened = _Opened(route, found, patient)
+            self._opened = _Opened(route, found)
             return self._opened
 
-    def _client(self, session: Any, region: str | None, read_seconds: float) -> tuple[str | None, Any]:
+    def _client(self, session: Any, region: str | None) -> tuple[str | None, Any]:
         """A client, and its region if that is known for sure."""
         known = region or self._settings.region or session.get_config_variable("region")
 
         def make(style: str) -> Any:
-            config = self._config(style, read_seconds)
+            config = self._config(style)
             endpoint = self._settings.endpoint_url
             return self._identity.client("s3", region_name=known or "us-east-1", endpoint_url=endpoint, config=config)
 
@@ -127,10 +119,10 @@ class S3Clients:
         client.meta.events.register("after-call.s3", self._note_date)
         return known, client
 
-    def _config(self, style: str, read_seconds: float) -> Config:
+    def _config(self, style: str) -> Config:
         return Config(
             connect_timeout=_CONNECT_SECONDS,
-            read_timeout=read_seconds,
+            read_timeout=self._stall_seconds,
             retries={"total_max_attempts": 1, "mode": "standard"},
             tcp_keepalive=True,
             max_pool_connections=self._settings.connections,
@@ -141,8 +133,7 @@ class S3Clients:
 
     def _shut(self) -> None:
         if self._opened:
-            self._opened.quick.close()
-            self._opened.patient.close()
+            self._opened.client.close()
             self._opened = None
 
     def _note_date(self, parsed: Any, **_: Any) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from spotguard.adapters.s3.access import PATIENT_SECONDS, STALL_SECONDS, S3Access
+from spotguard.adapters.s3.access import STALL_SECONDS, S3Access
 from spotguard.adapters.s3.copies import S3Copies
+from spotguard.adapters.s3.multipart import PATIENT_SECONDS
 from spotguard.adapters.s3.settings import S3Settings
 from spotguard.adapters.s3.store import S3ObjectStore
 from spotguard.adapters.s3.transfer import HttpPartTransfer
@@ -45,8 +46,8 @@ async def connect(
     `check` nothing is asked, and the same errors come with the first request; so a daemon can start while all is down.
 
     On leaving, connections are closed and threads end; requests must have ended before."""
-    access = S3Access(settings, stall_seconds=stall_seconds, patient_seconds=patient_seconds)
-    transfer = HttpPartTransfer(access, stall_seconds=stall_seconds)
+    access = S3Access(settings, stall_seconds=stall_seconds)
+    transfer = HttpPartTransfer(access, stall_seconds=stall_seconds, patient_seconds=patient_seconds)
     try:
         if check:
             await _check(access)

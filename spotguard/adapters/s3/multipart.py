@@ -1,11 +1,12 @@
-"""Multipart uploads: everything but the parts' bytes. They begin by our own request, because every large file waits for it; the rest is
-boto3's."""
+"""Multipart uploads: everything but the parts' bytes. They begin and end by our own requests, because every large file waits for both; the
+rest is boto3's."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 from spotguard.adapters.crc64 import combine_crc64nvme
@@ -13,6 +14,8 @@ from spotguard.adapters.s3.access import S3Access
 from spotguard.adapters.s3.errors import STRANGER_FIX, Subject
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.s3.wire_failures import from_wire
+from spotguard.adapters.wire.aws_chunked import CRC_HEADER
+from spotguard.adapters.wire.body import BytesBody
 from spotguard.core.checksum import decode_crc64, encode_crc64
 from spotguard.ports.object_store import ObjectMissing, StoreRejected, StoreUnavailable, UploadMissing
 from spotguard.ports.part_transfer import ListedPart, SentObject, SentPart, Upload
@@ -28,13 +31,19 @@ def combine(parts: Sequence[tuple[int, int]]) -> int:
     return int(whole)
 
 
+_COMPLETE_SECONDS = 900.0
+PATIENT_SECONDS = 90.0
+"""S3 may work for minutes at a Complete, sending white space now and then (S3 API reference, `CompleteMultipartUpload`)."""
+
+
 class MultipartUploads:
     """One attempt per verb. Learns once whether the store takes full-object CRC64NVME."""
 
-    def __init__(self, access: S3Access, wire: StoreWire, stall_seconds: float) -> None:
+    def __init__(self, access: S3Access, wire: StoreWire, stall_seconds: float, patient_seconds: float) -> None:
         self._access, self._wire = access, wire
         self._begin_seconds = 2 * stall_seconds
         """A connection on which nothing moves ends by itself, and sooner."""
+        self._patient_seconds = patient_seconds
         self._checksums = True
 
     async def begin(self, key: str, metadata: Mapping[str, str]) -> Upload:
@@ -50,42 +59,60 @@ class MultipartUploads:
         return await self._begin(key, always, subject)
 
     async def _begin(self, key: str, headers: Mapping[str, str], subject: Subject) -> Upload:
-        await self._wire.ready(subject)
-        path = self._wire.path(key, "uploads=")
-        answer = await self._wire.perform("POST", path, headers, subject, self._begin_seconds, beside={"content-length": "0"})
-        if answer.error is not None:
-            raise from_wire(answer.error, subject) from answer.error
-        self._access.clock.observe(answer.headers)
-        if answer.is_refusal or b"<Error>" in answer.body:
-            raise self._access.refused(answer, subject)
-        named = None
-        with contextlib.suppress(ElementTree.ParseError, ValueError, LookupError):  # the last two: of encodings that are none
-            named = ElementTree.fromstring(answer.body).findtext("{*}UploadId")
-        if not named:
+        answer = await self._post(key, "uploads=", headers, b"", subject, self._begin_seconds)
+        if not (named := answer.findtext("{*}UploadId")):
             raise StoreUnavailable(f"{subject}: the answer is not S3's (it has no UploadId)", STRANGER_FIX)
         return Upload(key, named)
 
     async def complete(self, upload: Upload, parts: Sequence[SentPart], *, only_new: bool) -> SentObject:
         subject = self._access.subject("complete the upload of", upload.key)
         size, crc = sum(part.size for part in parts), combine([(part.crc64nvme, part.size) for part in parts])
-        proof: dict[str, Any] = {}
+        headers: dict[str, str] = {}
         if self._checksums:
-            proof = {"ChecksumCRC64NVME": encode_crc64(crc), "ChecksumType": "FULL_OBJECT", "MpuObjectSize": size}
+            headers = {CRC_HEADER: encode_crc64(crc), "x-amz-checksum-type": "FULL_OBJECT", "x-amz-mp-object-size": str(size)}
         if only_new:
-            proof["IfNoneMatch"] = "*"
-        listed = [{"PartNumber": part.number, "ETag": f'"{part.etag}"'} for part in parts]
+            headers["if-none-match"] = "*"
+        query = f"uploadId={quote(upload.upload_id, safe='-_.~')}"
         try:
-            answer = await self._access.call(
-                "complete_multipart_upload",
-                subject,
-                {**_named(upload), "MultipartUpload": {"Parts": listed}, **proof},
-                proof="Key",
-                patient=True,
-            )
+            answer = await self._post(upload.key, query, headers, _listed(parts), subject, _COMPLETE_SECONDS, patient=True)
         except ObjectMissing as error:
             raise UploadMissing(f"{subject}: the upload is not open any more") from error
-        etag = (answer.get("ETag") or await self._etag_of(upload.key, size, subject)).strip('"')
+        if answer.find("{*}Key") is None:
+            raise StoreUnavailable(f"{subject}: the answer is not S3's (it has no Key)", STRANGER_FIX)
+        etag = (answer.findtext("{*}ETag") or await self._etag_of(upload.key, size, subject)).strip('"')
         return SentObject(upload.key, size, etag, crc)
+
+    async def _post(
+        self,
+        key: str,
+        query: str,
+        headers: Mapping[str, str],
+        content: bytes,
+        subject: Subject,
+        limit_seconds: float,
+        *,
+        patient: bool = False,
+    ) -> ElementTree.Element:
+        """The document of a success. S3 may say 200 first and find out then that it fails: raises port errors for that too."""
+        await self._wire.ready(subject)
+        answer = await self._wire.perform(
+            "POST",
+            self._wire.path(key, query),
+            headers,
+            subject,
+            limit_seconds,
+            beside={"content-length": str(len(content))},
+            body=BytesBody(content) if content else None,
+            patience_seconds=self._patient_seconds if patient else None,
+        )
+        if answer.error is not None:
+            raise from_wire(answer.error, subject) from answer.error
+        self._access.clock.observe(answer.headers)
+        if answer.is_refusal or b"<Error>" in answer.body:
+            raise self._access.refused(answer, subject)
+        with contextlib.suppress(ElementTree.ParseError, ValueError, LookupError):  # the last two: of encodings that are none
+            return ElementTree.fromstring(answer.body.strip())  # white space may come before it, while S3 is at work
+        raise StoreUnavailable(f"{subject}: the answer is not S3's (it is no XML)", STRANGER_FIX)
 
     async def _etag_of(self, key: str, size: int, subject: Subject) -> str:
         """Ceph 16 leaves the ETag of a Complete empty."""
@@ -127,6 +154,16 @@ class MultipartUploads:
             if not answer.get("IsTruncated"):
                 return found
             following = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+
+
+def _listed(parts: Sequence[SentPart]) -> bytes:
+    """As Complete wants it (S3 API reference, `CompleteMultipartUpload`)."""
+    root = ElementTree.Element("CompleteMultipartUpload", xmlns="http://s3.amazonaws.com/doc/2006-03-01/")
+    for part in parts:
+        entry = ElementTree.SubElement(root, "Part")
+        ElementTree.SubElement(entry, "PartNumber").text = str(part.number)
+        ElementTree.SubElement(entry, "ETag").text = f'"{part.etag}"'
+    return ElementTree.tostring(root)
 
 
 def _named(upload: Upload) -> dict[str, str]:

@@ -20,9 +20,8 @@ from spotguard.adapters.s3.credentials import CredentialsFault
 from spotguard.adapters.s3.environment import SigningKeys
 from spotguard.adapters.s3.errors import Subject
 from spotguard.adapters.s3.heads import RequestHeads
-from spotguard.adapters.together import settled
 from spotguard.adapters.wire.batch import Batch, Head, SmallRequest
-from spotguard.adapters.wire.body import FileBody, FileSink
+from spotguard.adapters.wire.body import Body, FileSink
 from spotguard.adapters.wire.connections import Connections
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
 from spotguard.adapters.wire.head import UnfitForHead
@@ -97,19 +96,21 @@ class StoreWire:
         limit_seconds: float,
         *,
         beside: Mapping[str, str] | None = None,
-        body: FileBody | None = None,
+        body: Body | None = None,
         sink: FileSink | None = None,
         trailer: bool = False,
+        patience_seconds: float | None = None,
     ) -> Answer:
         """Send a request and wait for its end, at most `limit_seconds`; then it is broken off and StoreUnavailable raised.
 
-        `headers`, without the host, are signed; `beside` are not. Raises port errors for missing credentials. Cancelled: it is broken off,
+        `headers`, without the host, are signed; `beside` are not. `patience_seconds`: how long nothing may move, if longer than on others.
+        Raises port errors for missing credentials. Cancelled: it is broken off,
         and has ended when this raises, so that the file may be closed; the store may have done it."""
         address = self._known
 
         def prepare() -> WireRequest:
             heads = self._heads(address, method, headers, trailer=trailer)
-            return WireRequest(method, heads.of(path, 0 if body is None else body.size, beside or {}), body, sink)
+            return WireRequest(method, heads.of(path, 0 if body is None else body.size, beside or {}), body, sink, patience_seconds)
 
         exchange = Exchange(self._connections, address.place, prepare)
         try:
@@ -153,17 +154,20 @@ class StoreWire:
     async def _ended(self, run: Callable[[], T], break_off: Callable[[], bool], subject: Subject, limit_seconds: float) -> T:
         """What `run` comes to in a thread. Raises StoreUnavailable after `limit_seconds`. When this raises, also for a cancellation, it has
         been broken off and has ended; `break_off` says whether that needs waiting for."""
-        ended = self._threads.start(run)
+        work = self._threads.start(run)
+
+        def give_up() -> None:
+            if not work.promised.done():
+                text = f"{subject}: no answer within {limit_seconds:.0f} s"
+                work.promised.set_exception(StoreUnavailable(text, "nothing if it passes: it is tried again"))
+
+        timer = asyncio.get_running_loop().call_later(limit_seconds, give_up)
         try:
-            await asyncio.wait([ended], timeout=limit_seconds)
-            if not ended.done():
-                raise StoreUnavailable(f"{subject}: no answer within {limit_seconds:.0f} s", "nothing if it passes: it is tried again")
-            return ended.result()
+            return await work.promised
         finally:
-            if not ended.done():
-                if break_off():
-                    await settled([ended], _END_SECONDS)
-                ended.cancel()  # one that has not begun never will
+            timer.cancel()
+            if not work.ended and break_off():
+                await work.end(_END_SECONDS)
 
     async def close(self) -> None:
         """Close idle connections and let the threads end; every request must have ended before."""

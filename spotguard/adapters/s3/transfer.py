@@ -1,4 +1,4 @@
-"""The part-transfer port: bytes by our own HTTP exchange, one request per part; a multipart upload begins by it too and ends by boto3."""
+"""The part-transfer port: bytes by our own HTTP exchange, one request per part; a multipart upload begins and ends by it too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote
 from spotguard.adapters.s3.access import STALL_SECONDS, S3Access
 from spotguard.adapters.s3.bulk_fetching import BulkFetcher
 from spotguard.adapters.s3.bulk_sending import BulkSender
-from spotguard.adapters.s3.multipart import MultipartUploads, combine
+from spotguard.adapters.s3.multipart import PATIENT_SECONDS, MultipartUploads, combine
 from spotguard.adapters.s3.part_fetching import PieceFetcher
 from spotguard.adapters.s3.part_sending import BodySender, Target
 from spotguard.adapters.s3.store_wire import StoreWire
@@ -21,14 +21,15 @@ from spotguard.ports.part_transfer import ListedPart, Progress, SentObject, Sent
 class HttpPartTransfer:
     """One attempt per verb; retries are `RetryingTransfer`'s. Beside the port's errors, OSError of the local file comes through.
 
-    `stall_seconds`: how long the store may take beyond what moving the bytes takes. `progress` is told a whole part at once, when
+    `stall_seconds`: how long the store may take beyond what moving the bytes takes; `patient_seconds`: how long nothing may
+    move of the answer to a Complete. `progress` is told a whole part at once, when
     the store has it, and a piece of 16 MiB of what is fetched."""
 
-    def __init__(self, access: S3Access, *, stall_seconds: float = STALL_SECONDS) -> None:
+    def __init__(self, access: S3Access, *, stall_seconds: float = STALL_SECONDS, patient_seconds: float = PATIENT_SECONDS) -> None:
         self._access = access
         self._subject = access.subject
         self._wire = StoreWire(access, stall_seconds)
-        self._uploads = MultipartUploads(access, self._wire, stall_seconds)
+        self._uploads = MultipartUploads(access, self._wire, stall_seconds, patient_seconds)
         self._sender = BodySender(access, self._wire, stall_seconds)
         self._fetcher = PieceFetcher(access, self._wire, stall_seconds)
         self.bulk: BulkFetch = BulkFetcher(access, self._wire, stall_seconds)

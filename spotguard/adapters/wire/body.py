@@ -6,6 +6,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from spotguard.adapters.crc64 import crc64nvme
 from spotguard.adapters.wire.aws_chunked import after_body, before_body
@@ -19,6 +20,38 @@ TAKEN_BYTES = 4 << 20
 1 MiB, and no more in larger ones."""
 _ROOM_BYTES = SENT_BYTES + (32 << 10)  # for the framing, or the head of an answer
 _of_thread = threading.local()
+
+
+class Body(Protocol):
+    """What is sent with a request."""
+
+    failure: Exception | None
+    """What made reading it end."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        ...
+
+    def send(self, send: Callable[[memoryview], object]) -> None:
+        """Give everything to `send`, from the start. Raises what that raises, and what reading comes to."""
+        ...
+
+
+class BytesBody:
+    """Content that is at hand."""
+
+    failure: Exception | None = None
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @property
+    def size(self) -> int:
+        return len(self._content)
+
+    def send(self, send: Callable[[memoryview], object]) -> None:
+        send(memoryview(self._content))
 
 
 class FileBody:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from spotguard.adapters.wire.body import FileBody
+from spotguard.adapters.wire.body import Body
 from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.plain_answer import plain_answer
 from spotguard.adapters.wire.receiving import Receiver
@@ -41,8 +41,10 @@ class WireRequest:
 
     method: str
     head: bytes
-    body: FileBody | None = None
+    body: Body | None = None
     sink: Sink | None = None
+    patience_seconds: float | None = None
+    """How long nothing may move, where that is longer than on other requests."""
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class Exchange:
         self._hold(connection.sock)
         try:
             with self._connections.pacing.held(connection.sock):
-                closes = self._converse(connection.sock, request, answer)
+                closes = self._converse_in_time(connection.sock, request, answer)
         finally:
             self._hold(None)
         if closes:
@@ -134,6 +136,15 @@ class Exchange:
             if self._broken_off and link is not None:
                 self._link = None
                 raise BrokenOff
+
+    def _converse_in_time(self, link: socket.socket, request: WireRequest, answer: Answer) -> bool:
+        if request.patience_seconds is None:
+            return self._converse(link, request, answer)
+        usual = link.gettimeout()
+        link.settimeout(request.patience_seconds)
+        closes = self._converse(link, request, answer)
+        link.settimeout(usual)
+        return closes
 
     def _converse(self, link: socket.socket, request: WireRequest, answer: Answer) -> bool:
         """Whether the connection is of no more use."""

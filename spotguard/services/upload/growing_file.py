@@ -145,7 +145,7 @@ class GrowingFile:
 
     async def _send_part(self, begun: BegunUpload, part: Part, turn: asyncio.Event) -> None:
         try:
-            await self._engine.send_ahead(begun, part, self._held, self._rank, turn, self._progress)
+            await self._engine.send_ahead(begun, part, self._held, self._rank, turn.set, self._progress)
             self._failures = 0
         except (StoreError, FileShrank, OSError) as error:
             self._lost = isinstance(error, UploadMissing)

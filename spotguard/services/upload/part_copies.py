@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -57,13 +57,13 @@ class PartCopies:
             return None
 
     async def part(
-        self, duplicate: Duplicate, upload: Upload, part: Part, held: HeldFile, sums: ContentSums, turn: asyncio.Event
+        self, duplicate: Duplicate, upload: Upload, part: Part, held: HeldFile, sums: ContentSums, begins: Callable[[], None]
     ) -> SentPart | None:
-        """The part as a copy, `turn` set when it begins; None where it must be sent. Raises UploadMissing, OSError, FileShrank."""
+        """The part as a copy, `begins` called when it does; None where it must be sent. Raises UploadMissing, OSError, FileShrank."""
         async with self._room:
             if not duplicate.usable:
                 return None
-            turn.set()
+            begins()
             crc = await sums.of(part.offset, part.size)
             body = Slice(held.fd, part.offset, part.size)
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from spotguard.core.part_cut import Part, cut_by, part_size
 from spotguard.ports.checkpoint_volume import HeldFile
@@ -162,10 +162,12 @@ class PartEngine:
         self._begun[key] = begun
         return begun
 
-    async def send_ahead(self, begun: BegunUpload, part: Part, held: HeldFile, rank: Rank, turn: asyncio.Event, progress: Progress) -> None:
-        """Send a part of a file that is still being written; `turn` is set when it leaves. Raises StoreError, FileShrank, OSError."""
+    async def send_ahead(
+        self, begun: BegunUpload, part: Part, held: HeldFile, rank: Rank, leaves: Callable[[], None], progress: Progress
+    ) -> None:
+        """Send a part of a file that is still being written; `leaves` is called when it does. Raises StoreError, FileShrank, OSError."""
         async with self._slots.slot(part.size, rank, yields=True):
-            turn.set()
+            leaves()
             with self._throughput.sending(part.size, had_room=self._slots.has_room):
                 body = Slice(held.fd, part.offset, part.size)
                 sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))
@@ -186,32 +188,39 @@ class PartEngine:
             return  # the janitor and the bucket's lifecycle rule abort what is left behind
 
     async def _missing_parts(self, errand: Errand, begun: BegunUpload, progress: Progress | None) -> None:
+        missing = (part for part in cut_by(errand.size, begun.step) if part.number not in begun.parts)
+        all_begun = asyncio.get_running_loop().create_future()
+
+        def begin_next() -> None:
+            """One part of each file waits for its turn at a time: the next one is made when it has come."""
+            if (part := next(missing, None)) is not None:
+                group.create_task(self._get_part(errand, begun, part, _once(begin_next), progress))
+            elif not all_begun.done():
+                all_begun.set_result(None)
+
         try:
             async with asyncio.TaskGroup() as group:
-                for part in cut_by(errand.size, begun.step):
-                    if part.number in begun.parts:
-                        continue
-                    turn = asyncio.Event()
-                    task = group.create_task(self._get_part(errand, begun, part, turn, progress))
-                    task.add_done_callback(lambda _, turn=turn: turn.set())  # type: ignore[misc] # it may end before its turn
-                    await turn.wait()  # one waiter per file: the next part asks for a slot only when this one has got its own
+                begin_next()
+                await all_begun
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
 
-    async def _get_part(self, errand: Errand, begun: BegunUpload, part: Part, turn: asyncio.Event, progress: Progress | None) -> None:
-        """Prove, copy or send one part; `turn` is set when it begins."""
+    async def _get_part(
+        self, errand: Errand, begun: BegunUpload, part: Part, begins: Callable[[], None], progress: Progress | None
+    ) -> None:
+        """Prove, copy or send one part."""
         if part.number in begun.unproven or part.number in begun.flying:
-            turn.set()
+            begins()
             if await self._has(errand, begun, part):
                 return
         if errand.duplicate is not None and errand.sums is not None and errand.duplicate.usable:
-            copied = await self._copies.part(errand.duplicate, begun.upload, part, errand.held, errand.sums, turn)
+            copied = await self._copies.part(errand.duplicate, begun.upload, part, errand.held, errand.sums, begins)
             if copied is not None:
                 begun.parts[part.number] = copied
                 _tell(errand, part.size)
                 return
         async with self._slots.slot(part.size, errand.rank):
-            turn.set()
+            begins()
             with self._throughput.sending(part.size, had_room=begun.taken_over.is_set() and self._slots.has_room):
                 body = Slice(errand.held.fd, part.offset, part.size)
                 sent = await self._transfer.send_part(begun.upload, part.number, body, progress=self._counted(progress))
@@ -248,6 +257,16 @@ class PartEngine:
 def _tell(errand: Errand, size: int) -> None:
     if errand.found is not None:
         errand.found(size)
+
+
+def _once(call: Callable[[], None]) -> Callable[[], None]:
+    calls = [call]
+
+    def once() -> None:
+        if calls:
+            calls.pop()()
+
+    return once
 
 
 def first_of(failures: BaseExceptionGroup) -> BaseException:

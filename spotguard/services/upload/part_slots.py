@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from spotguard.core.part_cut import IN_FLIGHT_BYTES
 
@@ -13,11 +12,35 @@ Rank = Callable[[], tuple[Any, ...]]
 """Asked each time a slot falls free, so that a new order holds from the next part on. Smaller goes first."""
 
 
-class _Waiting(NamedTuple):
-    rank: Rank
-    size: int
-    yields: bool
-    turn: asyncio.Future[None]
+class Slot:
+    """One that is asked for, then held: `async with` waits for its turn, and gives it back."""
+
+    __slots__ = ("_slots", "_turn", "given", "rank", "size", "yields")
+
+    def __init__(self, slots: PartSlots, size: int, rank: Rank, *, yields: bool) -> None:
+        self._slots = slots
+        self.size, self.rank, self.yields = size, rank, yields
+        self.given = False
+        self._turn: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._slots.ask(self)
+        if self.given:
+            return  # at once: no turn of the event loop goes by
+        self._turn = asyncio.get_running_loop().create_future()
+        try:
+            await self._turn
+        except asyncio.CancelledError:
+            self._slots.give_back(self)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slots.give_back(self)
+
+    def give(self) -> None:
+        self.given = True
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
 
 class PartSlots:
@@ -28,52 +51,46 @@ class PartSlots:
         self._used_bytes = 0
         self._unyielding = 0
         """Of the used slots: those that the yielding wait for."""
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Slot] = []
 
     @property
     def has_room(self) -> bool:
         """Whether more could go than does."""
         return self._used_slots < self._slots and self._used_bytes < self._bytes
 
-    @asynccontextmanager
-    async def slot(self, size: int, rank: Rank, *, yields: bool = False) -> AsyncIterator[None]:
+    def slot(self, size: int, rank: Rank, *, yields: bool = False) -> Slot:
         """Hold one slot and `size` bytes. Cancelled while waiting: nothing is held. A part larger than all goes alone.
 
         `yields`: begin only while nothing goes that does not yield, because a link is shared even where slots are free."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = _Waiting(rank, size, yields, turn)
-        self._waiting.append(entry)
-        self._admit()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._leave(entry)
-            elif entry in self._waiting:
-                self._waiting.remove(entry)
-            raise
-        try:
-            yield
-        finally:
-            self._leave(entry)
+        return Slot(self, size, rank, yields=yields)
 
-    def _leave(self, entry: _Waiting) -> None:
-        self._used_slots -= 1
-        self._used_bytes -= entry.size
-        self._unyielding -= not entry.yields
+    def ask(self, slot: Slot) -> None:
+        self._waiting.append(slot)
+        self._admit()
+
+    def give_back(self, slot: Slot) -> None:
+        """It is not held, nor waited for, any more."""
+        if slot.given:
+            self._used_slots -= 1
+            self._used_bytes -= slot.size
+            self._unyielding -= not slot.yields
+        else:
+            self._waiting.remove(slot)
         self._admit()
 
     def _admit(self) -> None:
         while self._waiting and self._used_slots < self._slots:
-            best = min(self._waiting, key=lambda entry: entry.rank())
+            best = min(self._waiting, key=_rank)
             if best.yields and self._unyielding:
                 return
             if self._used_slots and self._used_bytes + best.size > self._bytes:
                 return  # the best one waits for room: letting smaller ones pass would starve it
             self._waiting.remove(best)
-            if best.turn.cancelled():
-                continue
             self._used_slots += 1
             self._used_bytes += best.size
             self._unyielding += not best.yields
-            best.turn.set_result(None)
+            best.give()
+
+
+def _rank(slot: Slot) -> tuple[Any, ...]:
+    return slot.rank()

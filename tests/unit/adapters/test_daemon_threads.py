@@ -37,8 +37,8 @@ def test_a_call_that_gets_no_thread_of_its_own_waits_for_another(monkeypatch: py
         refusal = Refusal(monkeypatch, granted=1, refused=100)
         threads = DaemonThreads("test", 8)
         until = threading.Event()
-        first = threads.start(lambda: until.wait(10))
-        others = [threads.start(lambda number=number: number) for number in range(3)]  # type: ignore[misc]
+        first = threads.start(lambda: until.wait(10)).promised
+        others = [threads.start(lambda number=number: number).promised for number in range(3)]  # type: ignore[misc]
         until.set()
         assert await asyncio.wait_for(asyncio.gather(first, *others), 10) == [True, 0, 1, 2]
         assert refusal.fired
@@ -106,14 +106,43 @@ def test_a_call_that_is_cancelled_before_it_began_never_runs() -> None:
             begun.set()
             until.wait(10)
 
-        under_way = threads.start(first)
-        unwanted = threads.start(lambda: ran.append("unwanted"))
+        under_way = threads.start(first).promised
+        unwanted = threads.start(lambda: ran.append("unwanted")).promised
         assert begun.wait(10)
         unwanted.cancel()
         until.set()
         await asyncio.wait_for(under_way, 10)
         await asyncio.wait_for(threads.run(lambda: ran.append("next")), 10)  # by the only thread, which had come to the other before
         assert ran == ["next"]
+        threads.close()
+
+    asyncio.run(story())
+
+
+def test_the_end_of_a_call_that_nobody_wants_any_more_can_be_waited_for() -> None:
+    async def story() -> None:
+        threads = DaemonThreads("test", 1)
+        begun, until = threading.Event(), threading.Event()
+        ran: list[str] = []
+
+        def work() -> None:
+            begun.set()
+            until.wait(10)
+            ran.append("to its end")
+
+        under_way, unwanted = threads.start(work), threads.start(lambda: ran.append("unwanted"))
+        assert await asyncio.to_thread(begun.wait, 10)
+        under_way.promised.cancel()
+        unwanted.promised.set_exception(TimeoutError())
+        await under_way.end(0.01)
+        assert not under_way.ended
+        until.set()
+        await under_way.end(10)
+        assert (ran, under_way.ended) == (["to its end"], True)
+        await under_way.end(10)  # which it has long
+        await unwanted.end(10)
+        assert (ran, unwanted.ended) == (["to its end"], True)
+        assert isinstance(unwanted.promised.exception(), TimeoutError)
         threads.close()
 
     asyncio.run(story())

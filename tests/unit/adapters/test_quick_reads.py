@@ -44,3 +44,14 @@ def test_an_object_whose_answer_breaks_off_is_read_again() -> None:
 def test_an_object_whose_answer_breaks_off_every_time_is_an_outage_and_not_a_shorter_object() -> None:
     with pytest.raises(StoreUnavailable):
         _read(_answers(bytes(400), 1000), _answers(bytes(400), 1000))
+
+
+def test_an_outage_is_told_at_once_and_not_tried_by_another_way_too() -> None:
+    asked: list[bytes] = []
+
+    def hangs_up(link: socket.socket) -> None:
+        asked.append(head_of(link)[0])
+
+    with pytest.raises(StoreUnavailable, match="cannot read s3://bucket/k"):
+        _read(hangs_up)
+    assert len(asked) == 1

@@ -10,7 +10,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -480,3 +480,23 @@ def test_a_request_with_a_line_break_in_a_header_is_not_sent_at_all(connections:
             server.accept()
     assert isinstance(answer.error, UnfitForHead)
     assert answer.status is None
+
+
+def test_a_request_that_may_take_long_leaves_its_connection_as_impatient_as_it_was() -> None:
+    def story(link: socket.socket) -> None:
+        for _ in range(2):
+            head_of(link)
+            link.settimeout(0.3)  # longer than the connections of this test bear
+            with suppress(OSError):
+                link.recv(1)
+            link.settimeout(None)
+            with suppress(OSError):
+                link.sendall(OK)
+
+    with listening(story) as place:
+        connections = Connections(0.1)
+        patient = WireRequest("POST", request_head("POST", "/k", {}), patience_seconds=5.0)
+        assert Exchange(connections, place, lambda: patient).run().status == 200
+        hurried = Exchange(connections, place, lambda: WireRequest("GET", request_head("GET", "/k", {}))).run()
+        assert isinstance(hurried.error, TimeoutError)
+        connections.close()
