@@ -41,6 +41,8 @@ class S3Access:
         self._lock = threading.Lock()
         self._clients: S3Clients | None = None
         self._route: Route | None = None
+        self._plain: tuple[int, Route | None] | None = None
+        """Of a generation of credentials."""
         self._reads = QuickReads(settings.bucket, self.identity, self.clock, stall_seconds)
 
     @property
@@ -145,14 +147,14 @@ class S3Access:
         """The answer without boto3; None where boto3 had better be asked. In a thread."""
         if (route := self._plain_route()) is None:
             return None
-        self._route = route
-        return self._reads.answer(route, operation, {"Bucket": self.settings.bucket, **parameters}, subject, max_body)
+        return self._reads.answer(self._take_route(route), operation, {"Bucket": self.settings.bucket, **parameters}, subject, max_body)
 
     def _plain_route(self) -> Route | None:
+        """Where S3 is, if that can be told without boto3."""
         generation = self.identity.generation
-        if self._route and self._route.generation == generation:
-            return self._route
-        return plain_route(self.identity.surroundings(), self.settings, generation)
+        if self._plain is None or self._plain[0] != generation:
+            self._plain = generation, plain_route(self.identity.surroundings(), self.settings, generation)
+        return self._plain[1]
 
     def _take_route(self, route: Route) -> Route:
         """The first one that was found stays, so that connections do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
@@ -59,7 +60,7 @@ class MultipartUploads:
         return await self._begin(key, always, subject)
 
     async def _begin(self, key: str, headers: Mapping[str, str], subject: Subject) -> Upload:
-        answer = await self._post(key, "uploads=", headers, b"", subject, self._begin_seconds)
+        answer = await self._post(key, "uploads=", headers, b"", subject, "InitiateMultipartUploadResult")
         if not (named := answer.findtext("{*}UploadId")):
             raise StoreUnavailable(f"{subject}: the answer is not S3's (it has no UploadId)", STRANGER_FIX)
         return Upload(key, named)
@@ -74,11 +75,9 @@ class MultipartUploads:
             headers["if-none-match"] = "*"
         query = f"uploadId={quote(upload.upload_id, safe='-_.~')}"
         try:
-            answer = await self._post(upload.key, query, headers, _listed(parts), subject, _COMPLETE_SECONDS, patient=True)
+            answer = await self._post(upload.key, query, headers, _listed(parts), subject, "CompleteMultipartUploadResult", patient=True)
         except ObjectMissing as error:
             raise UploadMissing(f"{subject}: the upload is not open any more") from error
-        if answer.find("{*}Key") is None:
-            raise StoreUnavailable(f"{subject}: the answer is not S3's (it has no Key)", STRANGER_FIX)
         etag = (answer.findtext("{*}ETag") or await self._etag_of(upload.key, size, subject)).strip('"')
         return SentObject(upload.key, size, etag, crc)
 
@@ -89,18 +88,19 @@ class MultipartUploads:
         headers: Mapping[str, str],
         content: bytes,
         subject: Subject,
-        limit_seconds: float,
+        wanted: str,
         *,
         patient: bool = False,
     ) -> ElementTree.Element:
-        """The document of a success. S3 may say 200 first and find out then that it fails: raises port errors for that too."""
+        """The document of a success, whose root has the `wanted` name. S3 may say 200 first and find out then that it fails: raises port
+        errors for that too."""
         await self._wire.ready(subject)
         answer = await self._wire.perform(
             "POST",
             self._wire.path(key, query),
             headers,
             subject,
-            limit_seconds,
+            _COMPLETE_SECONDS if patient else self._begin_seconds,
             beside={"content-length": str(len(content))},
             body=BytesBody(content) if content else None,
             patience_seconds=self._patient_seconds if patient else None,
@@ -108,11 +108,15 @@ class MultipartUploads:
         if answer.error is not None:
             raise from_wire(answer.error, subject) from answer.error
         self._access.clock.observe(answer.headers)
-        if answer.is_refusal or b"<Error>" in answer.body:
-            raise self._access.refused(answer, subject)
+        document = None
         with contextlib.suppress(ElementTree.ParseError, ValueError, LookupError):  # the last two: of encodings that are none
-            return ElementTree.fromstring(answer.body.strip())  # white space may come before it, while S3 is at work
-        raise StoreUnavailable(f"{subject}: the answer is not S3's (it is no XML)", STRANGER_FIX)
+            document = ElementTree.fromstring(answer.body.strip())  # white space may come before it, while S3 is at work
+        root = "" if document is None else document.tag.rpartition("}")[2]
+        if answer.is_refusal or root == "Error":
+            raise self._access.refused(answer, subject)
+        if document is None or root != wanted:
+            raise StoreUnavailable(f"{subject}: the answer is not S3's (it is no {wanted})", STRANGER_FIX)
+        return document
 
     async def _etag_of(self, key: str, size: int, subject: Subject) -> str:
         """Ceph 16 leaves the ETag of a Complete empty."""
@@ -158,12 +162,9 @@ class MultipartUploads:
 
 def _listed(parts: Sequence[SentPart]) -> bytes:
     """As Complete wants it (S3 API reference, `CompleteMultipartUpload`)."""
-    root = ElementTree.Element("CompleteMultipartUpload", xmlns="http://s3.amazonaws.com/doc/2006-03-01/")
-    for part in parts:
-        entry = ElementTree.SubElement(root, "Part")
-        ElementTree.SubElement(entry, "PartNumber").text = str(part.number)
-        ElementTree.SubElement(entry, "ETag").text = f'"{part.etag}"'
-    return ElementTree.tostring(root)
+    entries = (f'<Part><PartNumber>{part.number}</PartNumber><ETag>"{escape(part.etag, quote=False)}"</ETag></Part>' for part in parts)
+    space = "http://s3.amazonaws.com/doc/2006-03-01/"
+    return f'<CompleteMultipartUpload xmlns="{space}">{"".join(entries)}</CompleteMultipartUpload>'.encode()
 
 
 def _named(upload: Upload) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,7 @@ from spotguard.adapters.s3.wire_failures import from_wire
 from spotguard.adapters.wire.connections import Connections
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
 from spotguard.adapters.wire.proxy import proxy_for
-from spotguard.ports.object_store import ObjectMissing
+from spotguard.ports.object_store import ObjectMissing, StoreUnavailable
 
 _NAMES = {
     "Prefix": "prefix",
@@ -28,6 +29,8 @@ _NAMES = {
     "ContinuationToken": "continuation-token",
 }
 """boto3's parameters of a listing, as they stand in the query."""
+_OUTAGES = (ConnectionError, TimeoutError, socket.gaierror)
+"""What asking boto3 too would only make longer."""
 _LISTING_BYTES = 16 << 20
 _ROOM_BYTES = 64 << 10
 
@@ -48,7 +51,7 @@ class QuickReads:
     def answer(self, route: Route, operation: str, parameters: Mapping[str, Any], subject: Subject, max_body: int) -> Any:
         """boto3's answer, with a body as bytes; None for whatever boto3 had better be asked: it says what is wrong.
 
-        Raises ObjectMissing, StoreUnavailable where nothing answers, and CredentialsFault where there are no credentials."""
+        Raises ObjectMissing, StoreUnavailable for an outage, and CredentialsFault where there are no credentials."""
         read = self._reads.get(operation)
         if read is None:
             return None
@@ -94,10 +97,14 @@ class QuickReads:
 
         sink = _Memory(max_body)
         answer = Exchange(self._connections, address.place, prepare).run()
-        if answer.status is None and isinstance(answer.error, OSError):
+        if isinstance(answer.error, _OUTAGES):
             raise from_wire(answer.error, subject) from answer.error
         if answer.status is not None:
             self._clock.observe(answer.headers)
+        if answer.is_refusal:
+            error = error_of(refusal_of(answer.status, answer.headers, answer.body), subject)
+            if isinstance(error, StoreUnavailable):  # a store that throttles is not asked again before its time
+                raise error
         if sink.content:
             answer.body = bytes(sink.content)
         return answer

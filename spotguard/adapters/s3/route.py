@@ -60,8 +60,6 @@ def plain_route(found: AwsSurroundings, settings: S3Settings, generation: int) -
         return None
     if region is None or not _COMMON_REGION.fullmatch(region) or not _PLAIN_BUCKET.fullmatch(settings.bucket):
         return None
-    if "--" in settings.bucket or settings.bucket.endswith(
-        "-s3alias"
-    ):  # a directory bucket, an access point: other hosts, other signatures
-        return None
+    if "--" in settings.bucket or settings.bucket.endswith("-s3alias"):
+        return None  # a directory bucket, an access point: other hosts, other signatures
     return Route(region, f"https://s3.{region}.amazonaws.com", False, bundle, generation)

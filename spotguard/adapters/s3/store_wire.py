@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from spotguard.adapters.daemon_threads import DaemonThreads
+from spotguard.adapters.daemon_threads import DaemonThreads, Work
 from spotguard.adapters.s3.access import S3Access
 from spotguard.adapters.s3.address import WireAddress
 from spotguard.adapters.s3.credentials import CredentialsFault
@@ -37,6 +37,8 @@ _HEADS_KEPT = 8
 _LANES = 24
 """All in one thread. Several threads would hand the interpreter's lock on at each of ten system calls for a file: of three with eight
 connections each the machine spent a third of its time on changing from one to another."""
+_PATIENT_THREADS = 16
+"""For requests that may take minutes, which keep no other waiting: parts and uploads that begin have little time."""
 _END_SECONDS = 5.0
 """A request that is broken off ends in milliseconds, unless the disk hangs under it."""
 
@@ -59,6 +61,7 @@ class StoreWire:
         self._connections = Connections(stall_seconds)
         self.pacing = self._connections.pacing
         self._threads = DaemonThreads("spotguard-wire", 2 * access.settings.connections)
+        self._patient_threads = DaemonThreads("spotguard-patient", _PATIENT_THREADS)
         self._address: WireAddress | None = None
         self._known_heads: dict[_Alike, tuple[float, RequestHeads]] = {}
         """With the time when each was made. Two threads that make the same one at a time lose nothing but that work."""
@@ -114,7 +117,8 @@ class StoreWire:
 
         exchange = Exchange(self._connections, address.place, prepare)
         try:
-            return await self._ended(exchange.run, exchange.break_off, subject, limit_seconds)
+            threads = self._threads if patience_seconds is None else self._patient_threads
+            return await self._ended(threads.start(exchange.run), exchange.break_off, subject, limit_seconds)
         except CredentialsFault as fault:
             raise fault.about(subject) from fault
 
@@ -145,16 +149,15 @@ class StoreWire:
             return True
 
         try:
-            await self._ended(batch.run, break_off, subject, limit_seconds)
+            await self._ended(self._threads.start(batch.run), break_off, subject, limit_seconds)
         except CredentialsFault as fault:
             raise fault.about(subject) from fault
         except (StoreUnavailable, UnfitForHead):
             return  # some may have been done
 
-    async def _ended(self, run: Callable[[], T], break_off: Callable[[], bool], subject: Subject, limit_seconds: float) -> T:
-        """What `run` comes to in a thread. Raises StoreUnavailable after `limit_seconds`. When this raises, also for a cancellation, it has
+    async def _ended(self, work: Work[T], break_off: Callable[[], bool], subject: Subject, limit_seconds: float) -> T:
+        """What the work comes to. Raises StoreUnavailable after `limit_seconds`. When this raises, also for a cancellation, it has
         been broken off and has ended; `break_off` says whether that needs waiting for."""
-        work = self._threads.start(run)
 
         def give_up() -> None:
             if not work.promised.done():
@@ -172,6 +175,7 @@ class StoreWire:
     async def close(self) -> None:
         """Close idle connections and let the threads end; every request must have ended before."""
         self._threads.close()
+        self._patient_threads.close()
         self._connections.close()
 
     def _heads(self, address: WireAddress, method: str, headers: Mapping[str, str], *, trailer: bool) -> RequestHeads:

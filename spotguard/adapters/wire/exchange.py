@@ -100,8 +100,8 @@ class Exchange:
             except (OSError, http.client.HTTPException, ValueError, FileShrank, BrokenOff) as error:
                 connection.close()
                 idle_end = used_before and isinstance(error, _NOT_SENT) and answer.status is None and not _file_failed(request)
-                if idle_end and not self._broken_off:
-                    continue  # it was closed while idle: nothing that went wrong with this request
+                if idle_end and request.patience_seconds is None and not self._broken_off:
+                    continue  # it was closed while idle: nothing that went wrong with this request. One that may take long may be under way
                 answer.error = error
             return answer
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from spotguard.adapters.s3.access import S3Access
 from spotguard.adapters.s3.settings import S3Settings
 from spotguard.adapters.s3.transfer import HttpPartTransfer
+from spotguard.adapters.wire.connections import Place
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.object_store import ChecksumRefused, ConcurrentWrite, ObjectExists, StoreError, StoreUnavailable, UploadMissing
 from spotguard.ports.part_transfer import SentObject, SentPart, Upload
@@ -30,6 +33,24 @@ STALL_SECONDS, PATIENT_SECONDS = 0.2, 1.5
 @pytest.fixture(autouse=True)
 def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@contextmanager
+def listening_at_once(*stories: Story) -> Iterator[Place]:
+    """Plays one story per connection, side by side."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(len(stories) + 1) as threads:
+
+        def play(story: Story, link: socket.socket) -> None:
+            with link:
+                story(link)
+
+        def serve() -> None:
+            for told in [threads.submit(play, story, server.accept()[0]) for story in stories]:
+                told.result(10)
+
+        served = threads.submit(serve)
+        yield Place("127.0.0.1", server.getsockname()[1], None)
+        served.result(10)
 
 
 class Completed:
@@ -144,6 +165,8 @@ def test_a_store_that_says_nothing_for_too_long_did_not_answer() -> None:
         (200, b"welcome", StoreUnavailable),
         (200, b"", StoreUnavailable),
         (200, DONE[:-30], StoreUnavailable),
+        (200, DONE.replace(b"Complete", b"Initiate"), StoreUnavailable),
+        (200, b'<Error xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Code>InternalError</Code><Key>k</Key></Error>', StoreUnavailable),
     ],
 )
 def test_what_is_no_success_makes_no_object(status: int, body: bytes, kind: type[StoreError]) -> None:
@@ -163,3 +186,60 @@ def test_an_etag_that_the_store_leaves_out_is_asked_for() -> None:
     assert isinstance(completed.outcome, SentObject)
     assert completed.outcome.etag == "asked"
     assert completed.requests[1] == "HEAD /bucket/a/k HTTP/1.1"
+
+
+def test_one_that_was_cut_off_is_not_sent_again_at_once_because_the_store_may_be_at_work() -> None:
+    heard: list[str] = []
+
+    def hears(link: socket.socket) -> None:
+        heard.append(head_of(link)[0].decode().partition(" HTTP")[0])
+
+    def begins(link: socket.socket) -> None:
+        hears(link)
+        answer(b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")(link)
+
+    def begins_then_hangs_up(link: socket.socket) -> None:
+        begins(link)
+        hears(link)
+
+    async def story(endpoint: str) -> None:
+        access = S3Access(S3Settings("bucket", endpoint_url=endpoint))
+        transfer = HttpPartTransfer(access, stall_seconds=5.0)
+        upload = await transfer.begin("a/k", metadata={})
+        with pytest.raises(StoreUnavailable):
+            await transfer.complete(upload, PARTS, only_new=True)
+        await transfer.begin("a/next", metadata={})
+        await transfer.close()
+        access.close()
+
+    with listening(begins_then_hangs_up, begins) as place:
+        asyncio.run(story(f"http://{place.host}:{place.port}"))
+    assert heard == ["POST /bucket/a/k?uploads=", "POST /bucket/a/k?uploadId=u", "POST /bucket/a/next?uploads="]
+
+
+def test_one_that_the_store_works_at_for_long_keeps_no_other_request_waiting() -> None:
+    begun, may_end = threading.Barrier(3), threading.Event()
+
+    def slow(link: socket.socket) -> None:
+        head_of(link)
+        begun.wait(10)
+        may_end.wait(10)
+        answer(DONE)(link)
+
+    def quick(link: socket.socket) -> None:
+        head_of(link)
+        answer(b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")(link)
+
+    async def story(endpoint: str) -> None:
+        access = S3Access(S3Settings("bucket", endpoint_url=endpoint, connections=1))
+        transfer = HttpPartTransfer(access, stall_seconds=5.0)
+        slow_ones = [asyncio.ensure_future(transfer.complete(Upload(f"a/{n}", "u"), PARTS, only_new=True)) for n in range(2)]
+        await asyncio.to_thread(begun.wait, 10)
+        assert (await transfer.begin("a/k", metadata={})).upload_id == "u"
+        may_end.set()
+        await asyncio.gather(*slow_ones)
+        await transfer.close()
+        access.close()
+
+    with listening_at_once(slow, slow, quick) as place:
+        asyncio.run(story(f"http://{place.host}:{place.port}"))

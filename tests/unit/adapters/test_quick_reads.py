@@ -55,3 +55,16 @@ def test_an_outage_is_told_at_once_and_not_tried_by_another_way_too() -> None:
     with pytest.raises(StoreUnavailable, match="cannot read s3://bucket/k"):
         _read(hangs_up)
     assert len(asked) == 1
+
+
+def test_a_store_that_throttles_is_not_asked_again_before_its_time() -> None:
+    asked: list[bytes] = []
+
+    def throttles(link: socket.socket) -> None:
+        asked.append(head_of(link)[0])
+        body = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate</Message></Error>"
+        link.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with pytest.raises(StoreUnavailable, match="SlowDown"):
+        _read(throttles)
+    assert len(asked) == 1
