@@ -50,10 +50,10 @@ class Work(Generic[T]):
         if not self.promised.done():
             try:
                 result = self._call()
+            except StopIteration:  # which no future takes
+                failure = RuntimeError("a call ended with StopIteration")
             except BaseException as error:  # noqa: BLE001 - it is the caller's
-                failure = (
-                    RuntimeError("a call ended with StopIteration") if isinstance(error, StopIteration) else error
-                )  # a future takes none
+                failure = error
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._tell, result, failure)
         del failure  # whose traceback holds this frame
