@@ -106,7 +106,7 @@ class MultipartUploads:
             patience_seconds=self._patient_seconds if patient else None,
         )
         if answer.error is not None:
-            raise from_wire(answer.error, subject) from answer.error
+            raise from_wire(answer.error, subject, self._wire.endpoint) from answer.error
         self._access.clock.observe(answer.headers)
         document = None
         with contextlib.suppress(ElementTree.ParseError, ValueError, LookupError):  # the last two: of encodings that are none

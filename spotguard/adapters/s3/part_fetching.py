@@ -72,7 +72,7 @@ class PieceFetcher:
         if sink.failure is not None:
             raise StoreRejected(f"{subject}: {sink.failure}", "check that the store supports ranged reads") from sink.failure
         if answer.error is not None:
-            raise from_wire(answer.error, subject) from answer.error
+            raise from_wire(answer.error, subject, self._wire.endpoint) from answer.error
         if answer.is_refusal:
             raise self._refusal(answer, subject, etag)
         if answer.status not in (200, 206):

@@ -102,7 +102,7 @@ class BodySender:
         if source.failure is not None:
             raise source.failure
         if answer.error is not None:
-            raise from_wire(answer.error, subject) from answer.error
+            raise from_wire(answer.error, subject, self._wire.endpoint) from answer.error
         if answer.is_refusal:
             raise self._access.refused(answer, subject)
         if answer.status != 200:

@@ -98,7 +98,7 @@ class QuickReads:
         sink = _Memory(max_body)
         answer = Exchange(self._connections, address.place, prepare).run()
         if isinstance(answer.error, _OUTAGES):
-            raise from_wire(answer.error, subject) from answer.error
+            raise from_wire(answer.error, subject, address.url("")) from answer.error
         if answer.status is not None:
             self._clock.observe(answer.headers)
         if answer.is_refusal:

@@ -77,6 +77,11 @@ class StoreWire:
         return self._address is not None and self._address.route.is_custom
 
     @property
+    def endpoint(self) -> str:
+        """The URL that requests go to."""
+        return self._known.url("")
+
+    @property
     def port(self) -> int | None:
         """Of the endpoint; None before the first `ready`."""
         return None if self._address is None else self._address.port
