@@ -23,7 +23,6 @@ def _as_before() -> Iterator[None]:
     configure_logging("info", "json")
     root.removeHandler(root.handlers[-1])
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:

@@ -10,8 +10,8 @@ UNREACHABLE_FIX = "check the network, DNS, the VPC endpoint and proxies; it is t
 
 def from_wire(error: Exception, subject: Subject, endpoint: str = "") -> StoreError:
     """For failures without an answer, or with half of one; `endpoint`: the URL that did not answer, where it is known."""
-    silent = f"{subject}: no answer{f' from {endpoint}' if endpoint else ''}"
+    source = f" from {endpoint}" if endpoint else ""
     if isinstance(error, TimeoutError):
-        return StoreUnavailable(f"{silent} within the stall limit", "nothing if it passes: it is tried again")
+        return StoreUnavailable(f"{subject}: no answer within the stall limit{source}", "nothing if it passes: it is tried again")
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return StoreUnavailable(f"{silent}: {reason}", UNREACHABLE_FIX)
+    return StoreUnavailable(f"{subject}: no answer{source}: {reason}", UNREACHABLE_FIX)

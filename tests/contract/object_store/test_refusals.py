@@ -161,7 +161,7 @@ async def test_a_store_that_accepts_and_never_answers_is_given_up(aws_environmen
             there.transfer.fetch("k", Slice(fd, 0, 1000)),
         ):
             began = loop.time()
-            with pytest.raises(StoreUnavailable, match=r"no answer .*within"):
+            with pytest.raises(StoreUnavailable, match="no answer within"):
                 await request
             assert loop.time() - began < 3
 

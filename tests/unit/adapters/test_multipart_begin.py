@@ -15,16 +15,11 @@ from spotguard.ports.object_store import StoreError, StoreRejected, StoreUnavail
 from spotguard.ports.part_transfer import Upload
 from tests.unit.adapters.test_wire import head_of, listening
 
-pytestmark = pytest.mark.usefixtures("plain_aws_environment")
+pytestmark = pytest.mark.usefixtures("plain_aws_environment", "without_proxy")
 
 BEGUN = b'<InitiateMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><UploadId>u-1</UploadId></InitiateMultipartUploadResult>'
 CHECKSUMS = {"x-amz-checksum-algorithm": "CRC64NVME", "x-amz-checksum-type": "FULL_OBJECT"}
 Outcome = Upload | StoreError
-
-
-@pytest.fixture(autouse=True)
-def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 def refused(code: str) -> tuple[int, bytes]:

@@ -18,9 +18,10 @@ from spotguard.adapters.wire.connections import Place
 from spotguard.core.checksum import encode_crc64
 from spotguard.ports.object_store import ChecksumRefused, ConcurrentWrite, ObjectExists, StoreError, StoreUnavailable, UploadMissing
 from spotguard.ports.part_transfer import SentObject, SentPart, Upload
+from tests.unit.adapters.test_multipart_begin import BEGUN
 from tests.unit.adapters.test_wire import Story, head_of, listening
 
-pytestmark = pytest.mark.usefixtures("plain_aws_environment")
+pytestmark = pytest.mark.usefixtures("plain_aws_environment", "without_proxy")
 
 DONE = (
     b'<CompleteMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -28,11 +29,6 @@ DONE = (
 )
 PARTS = [SentPart(1, 5, 'a"<&>', 11), SentPart(2, 3, "b", 22)]
 STALL_SECONDS, PATIENT_SECONDS = 0.2, 1.5
-
-
-@pytest.fixture(autouse=True)
-def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 @contextmanager
@@ -196,7 +192,7 @@ def test_one_that_was_cut_off_is_not_sent_again_at_once_because_the_store_may_be
 
     def begins(link: socket.socket) -> None:
         hears(link)
-        answer(b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")(link)
+        answer(BEGUN)(link)
 
     def begins_then_hangs_up(link: socket.socket) -> None:
         begins(link)
@@ -214,7 +210,7 @@ def test_one_that_was_cut_off_is_not_sent_again_at_once_because_the_store_may_be
 
     with listening(begins_then_hangs_up, begins) as place:
         asyncio.run(story(f"http://{place.host}:{place.port}"))
-    assert heard == ["POST /bucket/a/k?uploads=", "POST /bucket/a/k?uploadId=u", "POST /bucket/a/next?uploads="]
+    assert heard == ["POST /bucket/a/k?uploads=", "POST /bucket/a/k?uploadId=u-1", "POST /bucket/a/next?uploads="]
 
 
 def test_one_that_the_store_works_at_for_long_keeps_no_other_request_waiting() -> None:
@@ -228,14 +224,14 @@ def test_one_that_the_store_works_at_for_long_keeps_no_other_request_waiting() -
 
     def quick(link: socket.socket) -> None:
         head_of(link)
-        answer(b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>")(link)
+        answer(BEGUN)(link)
 
     async def story(endpoint: str) -> None:
         access = S3Access(S3Settings("bucket", endpoint_url=endpoint, connections=1))
         transfer = HttpPartTransfer(access, stall_seconds=5.0)
         slow_ones = [asyncio.ensure_future(transfer.complete(Upload(f"a/{n}", "u"), PARTS, only_new=True)) for n in range(2)]
         await asyncio.to_thread(begun.wait, 10)
-        assert (await transfer.begin("a/k", metadata={})).upload_id == "u"
+        assert (await transfer.begin("a/k", metadata={})).upload_id == "u-1"
         may_end.set()
         await asyncio.gather(*slow_ones)
         await transfer.close()

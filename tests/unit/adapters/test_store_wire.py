@@ -25,12 +25,7 @@ from spotguard.core.checksum import encode_crc64
 from spotguard.ports.part_transfer import Slice
 from tests.unit.adapters.test_wire import OK, Story, head_of, listening
 
-pytestmark = pytest.mark.usefixtures("plain_aws_environment")
-
-
-@pytest.fixture(autouse=True)
-def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+pytestmark = pytest.mark.usefixtures("plain_aws_environment", "without_proxy")
 
 
 class WallClock:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from spotguard.cli.main import COMMANDS, cli
@@ -28,11 +26,9 @@ BUILT = [name for name in COMMANDS if importlib.util.find_spec(f"spotguard.cli.c
 
 
 @pytest.fixture(autouse=True)
-def _nothing_else_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_else_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SPOTGUARD_CONFIG", raising=False)
-    yield
-    structlog.reset_defaults()
 
 
 def call(*arguments: str) -> Result:
