@@ -70,11 +70,24 @@ class Work(Generic[T]):
             self.promised.set_exception(failure)
 
 
-class DaemonThreads:
-    """At most `limit` threads, started when they are needed; one that was idle for `idle_seconds` ends, and with it what it holds."""
+class _Own(threading.local):
+    """Of each thread by itself."""
 
-    def __init__(self, name: str, limit: int, *, idle_seconds: float = _IDLE_SECONDS) -> None:
+    has_turn = False
+
+
+class DaemonThreads:
+    """At most `limit` threads, started when they are needed; one that was idle for `idle_seconds` ends, and with it what it holds.
+
+    `at_once`: how many calls are under way at most, beside those that gave way. The next one is then begun by the thread that is through
+    with its own, which is still on its processor, instead of another that must be woken."""
+
+    def __init__(self, name: str, limit: int, *, at_once: int | None = None, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._name, self._limit = name, limit
+        self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()  # its waiting is C code; that of threading.Semaphore is not
+        for _ in range(limit if at_once is None else at_once):
+            self._turns.put(None)
+        self._own = _Own()
         self._idle_seconds = idle_seconds
         self._jobs: queue.SimpleQueue[Work[Any] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
@@ -110,6 +123,12 @@ class DaemonThreads:
             self._threads.append(thread)
             self._spare += 1
 
+    def give_way(self) -> None:
+        """By a call, in its thread: it waits for something else than the processor, so that another may begin. Once is enough."""
+        if self._own.has_turn:
+            self._own.has_turn = False
+            self._turns.put(None)
+
     def close(self) -> list[threading.Thread]:
         """Let every thread end after its present call; returns those still alive, which die with the process."""
         for _ in self._threads:
@@ -122,11 +141,13 @@ class DaemonThreads:
             del work
             with self._lock:
                 self._spare += 1
+        self.give_way()
 
     def _next(self) -> Work[Any] | None:
         """None when this thread is to end."""
         while True:
             try:
+                self._take_turn()
                 return self._jobs.get(timeout=self._idle_seconds)
             except queue.Empty:
                 with self._lock:
@@ -134,3 +155,9 @@ class DaemonThreads:
                         self._spare -= 1
                         self._threads.remove(threading.current_thread())
                         return None
+
+    def _take_turn(self) -> None:
+        """Raises queue.Empty when there is none for as long as a thread may be idle."""
+        if not self._own.has_turn:
+            self._turns.get(timeout=self._idle_seconds)
+            self._own.has_turn = True

@@ -8,6 +8,7 @@ side on two cores (benchmarks/): the same parts leave at more than twice the thr
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -54,13 +55,15 @@ class _Alike(NamedTuple):
 
 
 class StoreWire:
-    """At most twice as many threads as the settings allow connections, for both ways; each has one request under way, or a batch."""
+    """At most four times as many threads as the settings allow connections, half of them for bodies that are sent; each has one request
+    under way, or a batch."""
 
     def __init__(self, access: S3Access, stall_seconds: float) -> None:
         self._access = access
         self._connections = Connections(stall_seconds)
         self.pacing = self._connections.pacing
         self._threads = DaemonThreads("spotguard-wire", 2 * access.settings.connections)
+        self._sending_threads = DaemonThreads("spotguard-send", 2 * access.settings.connections, at_once=_sent_at_once())
         self._patient_threads = DaemonThreads("spotguard-patient", _PATIENT_THREADS)
         self._address: WireAddress | None = None
         self._known_heads: dict[_Alike, tuple[float, RequestHeads]] = {}
@@ -120,9 +123,11 @@ class StoreWire:
             heads = self._heads(address, method, headers, trailer=trailer)
             return WireRequest(method, heads.of(path, 0 if body is None else body.size, beside or {}), body, sink, patience_seconds)
 
-        exchange = Exchange(self._connections, address.place, prepare)
+        threads = self._threads if body is None else self._sending_threads
+        if patience_seconds is not None:
+            threads = self._patient_threads
+        exchange = Exchange(self._connections, address.place, prepare, threads.give_way)
         try:
-            threads = self._threads if patience_seconds is None else self._patient_threads
             return await self._ended(threads.start(exchange.run), exchange.break_off, subject, limit_seconds)
         except CredentialsFault as fault:
             raise fault.about(subject) from fault
@@ -180,6 +185,7 @@ class StoreWire:
     async def close(self) -> None:
         """Close idle connections and let the threads end; every request must have ended before."""
         self._threads.close()
+        self._sending_threads.close()
         self._patient_threads.close()
         self._connections.close()
 
@@ -197,3 +203,9 @@ class StoreWire:
             self._known_heads = {}
         self._known_heads[alike] = (now, heads)
         return heads
+
+
+def _sent_at_once() -> int:
+    """Bodies that none has to wait for: one for each processor, since more of them only fight for the interpreter's lock and the cache, and
+    two on one, of which one may wait for a moment."""
+    return max(2, len(os.sched_getaffinity(0)))

@@ -72,11 +72,15 @@ class BrokenOff(Exception):
 class Exchange:
     """`run` belongs to a thread, `break_off` to anybody."""
 
-    def __init__(self, connections: Connections, place: Place, prepare: Callable[[], WireRequest]) -> None:
-        """`prepare` is called in the thread: signing may have to fetch credentials."""
+    def __init__(
+        self, connections: Connections, place: Place, prepare: Callable[[], WireRequest], give_way: Callable[[], None] = lambda: None
+    ) -> None:
+        """`prepare` is called in the thread: signing may have to fetch credentials. `give_way` too, when it is not the processor that
+        this waits for."""
         self._connections = connections
         self._place = place
         self._prepare = prepare
+        self._give_way = give_way
         self._lock = threading.Lock()
         self._link: socket.socket | None = None
         self._broken_off = False
@@ -117,6 +121,7 @@ class Exchange:
 
     def _perform(self, connection: http.client.HTTPConnection, request: WireRequest, answer: Answer) -> None:
         if connection.sock is None:
+            self._give_way()
             connection.connect()
         self._hold(connection.sock)
         try:
@@ -149,7 +154,7 @@ class Exchange:
     def _converse(self, link: socket.socket, request: WireRequest, answer: Answer) -> bool:
         """Whether the connection is of no more use."""
         try:
-            _send(link, request)
+            self._send(link, request)
         except AnsweredEarly as early:
             _hear(link, early.arrived, request.method, answer)
             if not answer.is_refusal:
@@ -172,20 +177,19 @@ class Exchange:
                 _read(response, answer)
             return response.will_close or self._broken_off
 
+    def _send(self, link: socket.socket, request: WireRequest) -> None:
+        link.sendall(request.head)
+        if request.body is not None:
+            with Sender(link, self._give_way) as sender:
+                request.body.send(sender.send)
+                sender.await_answer()
+
     def _receive(self, link: socket.socket, response: http.client.HTTPResponse, sink: Sink) -> None:
         if response.length is None:  # chunked, or as long as the connection lasts
             sink.receive(response.readinto)
             return
         with Receiver(link, response, self._connections.turns) as body:
             sink.receive(body.read_into)
-
-
-def _send(link: socket.socket, request: WireRequest) -> None:
-    link.sendall(request.head)
-    if request.body is not None:
-        with Sender(link) as sender:
-            request.body.send(sender.send)
-            sender.await_answer()
 
 
 def _hear(link: socket.socket, arrived: bytes, method: str, answer: Answer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
@@ -178,5 +179,113 @@ def test_a_call_that_raises_what_no_future_takes_ends_as_an_error_of_its_caller(
             await asyncio.wait_for(threads.run(lambda: next(iter(()))), 5)
         assert await asyncio.wait_for(threads.run(lambda: 7), 5) == 7
         threads.close()
+
+    asyncio.run(story())
+
+
+class Course:
+    """Calls that say that they have begun, and end when they are told to."""
+
+    def __init__(self, count: int) -> None:
+        self.begun = [threading.Event() for _ in range(count)]
+        self.until = [threading.Event() for _ in range(count)]
+        self.threads: dict[int, threading.Thread] = {}
+
+    def call(self, number: int) -> int:
+        self.threads[number] = threading.current_thread()
+        self.begun[number].set()
+        assert self.until[number].wait(10)
+        return number
+
+
+def test_of_many_calls_only_so_many_are_under_way_at_once_and_the_next_begins_in_the_thread_that_is_through() -> None:
+    async def story() -> None:
+        threads, course = DaemonThreads("test", 8, at_once=2), Course(4)
+        works = [threads.start(partial(course.call, number)) for number in range(4)]
+        for number in range(2):
+            assert await asyncio.to_thread(course.begun[number].wait, 10)
+        for number in range(2):
+            course.until[number].set()
+            assert await asyncio.to_thread(course.begun[number + 2].wait, 10)
+            assert course.threads[number + 2] is course.threads[number]
+            if number == 0:
+                assert not course.begun[3].is_set()
+        course.until[2].set()
+        course.until[3].set()
+        assert await asyncio.wait_for(asyncio.gather(*(work.promised for work in works)), 10) == [0, 1, 2, 3]
+        threads.close()
+
+    asyncio.run(story())
+
+
+def test_a_call_that_gives_way_however_often_lets_one_other_begin_beside_it() -> None:
+    async def story() -> None:
+        threads, course = DaemonThreads("test", 8, at_once=1), Course(3)
+
+        def gives_way() -> int:
+            threads.give_way()
+            threads.give_way()
+            return course.call(0)
+
+        works = [threads.start(call) for call in (gives_way, partial(course.call, 1), partial(course.call, 2))]
+        for number in range(2):
+            assert await asyncio.to_thread(course.begun[number].wait, 10)
+        course.until[0].set()
+        await asyncio.wait_for(works[0].promised, 10)
+        assert await asyncio.to_thread(course.begun[2].wait, 0.05) is False
+        course.until[1].set()
+        assert await asyncio.to_thread(course.begun[2].wait, 10)
+        course.until[2].set()
+        assert await asyncio.wait_for(asyncio.gather(*(work.promised for work in works)), 10) == [0, 1, 2]
+        threads.close()
+
+    asyncio.run(story())
+
+
+def test_a_thread_that_ends_leaves_its_turn_to_those_after_it() -> None:
+    async def story() -> None:
+        threads = DaemonThreads("test", 8, at_once=1, idle_seconds=0.01)
+        for _ in range(3):
+            thread = await asyncio.wait_for(threads.run(threading.current_thread), 10)
+            await asyncio.to_thread(thread.join, 10)
+            assert not thread.is_alive()
+        threads.close()
+
+    asyncio.run(story())
+
+
+def test_no_call_is_lost_where_few_run_at_once_and_some_give_way() -> None:
+    async def story() -> None:
+        threads = DaemonThreads("test", 5, at_once=2, idle_seconds=0.001)
+
+        def call(number: int) -> int:
+            if number % 3 == 0:
+                threads.give_way()
+            return number
+
+        for burst in range(300):
+            numbers = range(burst % 12)
+            assert await asyncio.wait_for(asyncio.gather(*(threads.run(partial(call, n)) for n in numbers)), 10) == list(numbers)
+            await asyncio.sleep(0.001)
+        threads.close()
+
+    asyncio.run(story())
+
+
+def test_all_threads_end_at_the_close_though_few_may_have_a_turn() -> None:
+    async def story() -> None:
+        threads = DaemonThreads("test", 8, at_once=1)
+
+        def meet() -> threading.Thread:
+            threads.give_way()
+            gate.wait(10)
+            return threading.current_thread()
+
+        gate = threading.Barrier(4)
+        used = await asyncio.gather(*(threads.run(meet) for _ in range(4)))
+        threads.close()
+        for thread in used:
+            await asyncio.to_thread(thread.join, 10)
+            assert not thread.is_alive()
 
     asyncio.run(story())
