@@ -17,16 +17,20 @@ from spotguard.adapters.together import settled
 T = TypeVar("T")
 _AGAIN_SECONDS = 0.5
 _IDLE_SECONDS = 30.0
+_TURN_SECONDS = 0.25
+"""How long a call waits for those that neither end nor give way: one may hang in a read of a file system that does."""
 
 
 class Work(Generic[T]):
     """A call that was given to a thread, and the loop that waits for it."""
 
-    __slots__ = ("_call", "_ended", "_loop", "promised")
+    __slots__ = ("_call", "_ended", "_loop", "begun", "promised")
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._loop = asyncio.get_running_loop()
         self._call = call
+        self.begun = False
+        """Whether a thread has come to it."""
         self._ended: asyncio.Future[None] | bool = False
         """Whether it has ended; a future from when somebody waits for it on."""
         self.promised: asyncio.Future[T] = self._loop.create_future()
@@ -45,6 +49,7 @@ class Work(Generic[T]):
 
     def do(self) -> None:
         """In a thread."""
+        self.begun = True
         result: T | None = None
         failure: BaseException | None = None
         if not self.promised.done():
@@ -79,14 +84,17 @@ class _Own(threading.local):
 class DaemonThreads:
     """At most `limit` threads, started when they are needed; one that was idle for `idle_seconds` ends, and with it what it holds.
 
-    `at_once`: how many calls are under way at most, beside those that gave way. The next one is then begun by the thread that is through
-    with its own, which is still on its processor, instead of another that must be woken."""
+    `at_once`: how many calls are under way, beside those that gave way, while none has to wait for a quarter of a second. The next one is
+    then begun by the thread that is through with its own, which is still on its processor, instead of another that must be woken."""
 
     def __init__(self, name: str, limit: int, *, at_once: int | None = None, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._name, self._limit = name, limit
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()  # its waiting is C code; that of threading.Semaphore is not
         for _ in range(limit if at_once is None else at_once):
             self._turns.put(None)
+        self._all_at_once = at_once is None
+        self._lent = 0
+        """Turns beyond those, until as many are given back."""
         self._own = _Own()
         self._idle_seconds = idle_seconds
         self._jobs: queue.SimpleQueue[Work[Any] | None] = queue.SimpleQueue()
@@ -107,7 +115,15 @@ class DaemonThreads:
         self._jobs.put(work)
         if lacking:
             self._grow()
+        if not self._all_at_once:
+            asyncio.get_running_loop().call_later(_TURN_SECONDS, self._lend, work)
         return work
+
+    def _lend(self, work: Work[Any]) -> None:
+        if not work.begun and not work.promised.done():
+            with self._lock:
+                self._lent += 1
+            self._turns.put(None)
 
     def _grow(self) -> None:
         if len(self._threads) >= self._limit:
@@ -127,6 +143,10 @@ class DaemonThreads:
         """By a call, in its thread: it waits for something else than the processor, so that another may begin. Once is enough."""
         if self._own.has_turn:
             self._own.has_turn = False
+            with self._lock:
+                if self._lent:
+                    self._lent -= 1
+                    return
             self._turns.put(None)
 
     def close(self) -> list[threading.Thread]:
@@ -141,6 +161,8 @@ class DaemonThreads:
             del work
             with self._lock:
                 self._spare += 1
+            if self._lent:
+                self.give_way()
         self.give_way()
 
     def _next(self) -> Work[Any] | None:

@@ -156,16 +156,16 @@ class Exchange:
         try:
             self._send(link, request)
         except AnsweredEarly as early:
-            _hear(link, early.arrived, request.method, answer)
+            self._hear(link, early.arrived, request.method, answer)
             if not answer.is_refusal:
                 raise http.client.HTTPException("a success before the body was sent is none") from None
             return True
         except _NOT_SENT:
-            if self._broken_off or _file_failed(request) or not _refused_early(link, request.method, answer):
+            if self._broken_off or _file_failed(request) or not self._refused_early(link, request.method, answer):
                 raise
             return True
         if request.sink is None:
-            closes = _hear(link, link.recv(_ANSWER_BYTES), request.method, answer)
+            closes = self._hear(link, link.recv(_ANSWER_BYTES), request.method, answer)
             perhaps_unread = answer.is_refusal and request.body is not None
             return closes or perhaps_unread or self._broken_off
         with contextlib.closing(http.client.HTTPResponse(link, method=request.method)) as response:
@@ -184,23 +184,33 @@ class Exchange:
                 request.body.send(sender.send)
                 sender.await_answer()
 
+    def _hear(self, link: socket.socket, arrived: bytes, method: str, answer: Answer) -> bool:
+        """Read the answer, of which this has arrived, to its end; whether the connection ends with it."""
+        if (plain := plain_answer(arrived)) is not None:
+            answer.status, answer.headers, answer.body = plain.status, plain.headers, plain.body
+            return plain.closes
+        self._give_way()  # the rest may be long in coming
+        response = http.client.HTTPResponse(_Resumed(arrived, link), method=method)  # type: ignore[arg-type] # it asks for no more
+        response.begin()
+        _read(response, answer)
+        return response.will_close
+
+    def _refused_early(self, link: socket.socket, method: str, answer: Answer) -> bool:
+        """A store may answer and close without reading the body: the refusal tells more than the broken pipe."""
+        self._give_way()
+        try:
+            self._hear(link, link.recv(_ANSWER_BYTES), method, answer)
+        except (OSError, http.client.HTTPException):
+            answer.status = None
+            return False
+        return answer.is_refusal
+
     def _receive(self, link: socket.socket, response: http.client.HTTPResponse, sink: Sink) -> None:
         if response.length is None:  # chunked, or as long as the connection lasts
             sink.receive(response.readinto)
             return
         with Receiver(link, response, self._connections.turns) as body:
             sink.receive(body.read_into)
-
-
-def _hear(link: socket.socket, arrived: bytes, method: str, answer: Answer) -> bool:
-    """Read the answer, of which this has arrived, to its end; whether the connection ends with it."""
-    if (plain := plain_answer(arrived)) is not None:
-        answer.status, answer.headers, answer.body = plain.status, plain.headers, plain.body
-        return plain.closes
-    response = http.client.HTTPResponse(_Resumed(arrived, link), method=method)  # type: ignore[arg-type] # it asks for no more
-    response.begin()
-    _read(response, answer)
-    return response.will_close
 
 
 def _head(response: http.client.HTTPResponse, answer: Answer) -> None:
@@ -213,16 +223,6 @@ def _read(response: http.client.HTTPResponse, answer: Answer) -> None:
     answer.body = response.read(_ANSWER_BYTES)
     while response.readinto(bytearray(_ANSWER_BYTES)):
         continue  # the rest, so that the connection can be used again
-
-
-def _refused_early(link: socket.socket, method: str, answer: Answer) -> bool:
-    """A store may answer and close without reading the body: the refusal tells more than the broken pipe."""
-    try:
-        _hear(link, link.recv(_ANSWER_BYTES), method, answer)
-    except (OSError, http.client.HTTPException):
-        answer.status = None
-        return False
-    return answer.is_refusal
 
 
 def _file_failed(request: WireRequest) -> bool:

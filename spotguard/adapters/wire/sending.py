@@ -6,6 +6,7 @@ import fcntl
 import select
 import socket
 import ssl
+import struct
 import sys
 import termios
 import time
@@ -20,10 +21,13 @@ nothing, and need 180 at the 90 MB/s that S3 gives a connection."""
 _TELLING_BYTES = 8 << 20
 """A body of less may disappear in the kernel's buffer, and tells nothing of the connection."""
 _NEAR_BYTES_PER_SECOND = 200e6
+_NEAR_MICROSECONDS = 1000
 _NEAR_BUFFER_BYTES = 512 << 10
-"""Of a connection that carries so much; the kernel makes twice of it. By itself it lets the buffer grow to 4 MiB, which is right for a
-distant store; those of a near one only drive one another out of the processor's cache. A slow connection would pay for a small one by
-being woken more often."""
+"""Of a connection that carries so much, and whose bytes are acknowledged so soon; the kernel makes twice of it, and no more than
+net.core.wmem_max allows. By itself it lets the buffer grow to 4 MiB, which is right for a distant store; those of a near one only drive one
+another out of the processor's cache. A slow connection would pay for a small one by being woken more often."""
+_MIN_RTT_AT = 148
+"""Of a `u32` in `struct tcp_info` (linux/tcp.h, since Linux 4.6): microseconds, the least of the last minutes."""
 
 
 class AnsweredEarly(Exception):
@@ -81,17 +85,19 @@ class Sender:
 
     def await_answer(self) -> None:
         """Wait until an answer begins: as long as the body still leaves the kernel's buffer, and a timeout longer. Raises TimeoutError."""
+        if self._sent < _TELLING_BYTES:
+            self._give_way()  # else its waiting would be all that such a body's turn is
         watch = select.poll()
         watch.register(self._link, select.POLLIN)
         self._ready(watch, "the store does not answer")
-        if self._sent >= max(_TELLING_BYTES, _NEAR_BYTES_PER_SECOND * (time.monotonic() - self._began)):
+        if self._sent >= max(_TELLING_BYTES, _NEAR_BYTES_PER_SECOND * (time.monotonic() - self._began)) and _is_near(self._link):
             self._link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NEAR_BUFFER_BYTES)
 
     def _ready(self, poll: select.poll, otherwise: str) -> int:
         """The events. Raises TimeoutError when none comes and nothing leaves the kernel's buffer: a slow link, or a paced one, needs long
         to empty a third of a large one, and only then the kernel says that there is room."""
         began = time.monotonic()
-        if not (ready := poll.poll(max(0.0, self._patience) * 1000)):
+        if not (ready := poll.poll(self._patience * 1000) if self._patience > 0 else []):
             self._give_way()
             ready = poll.poll(_SOON_MS)
         self._waited(began)
@@ -118,3 +124,8 @@ class Sender:
         if not arrived:
             raise ConnectionResetError("the store closed the connection")
         raise AnsweredEarly(arrived)
+
+
+def _is_near(link: socket.socket) -> bool:
+    told = link.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT_AT + 4)
+    return len(told) == _MIN_RTT_AT + 4 and struct.unpack_from("=I", told, _MIN_RTT_AT)[0] < _NEAR_MICROSECONDS

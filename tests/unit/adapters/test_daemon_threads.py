@@ -12,6 +12,11 @@ from spotguard.adapters import daemon_threads
 from spotguard.adapters.daemon_threads import DaemonThreads
 
 
+@pytest.fixture(autouse=True)
+def _turns_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_threads, "_TURN_SECONDS", 60.0)
+
+
 class Refusal:
     """Refuses to start so many threads, from the one after `granted` on."""
 
@@ -242,6 +247,29 @@ def test_a_call_that_gives_way_however_often_lets_one_other_begin_beside_it() ->
     asyncio.run(story())
 
 
+def test_a_call_waits_for_one_that_hangs_only_so_long_and_later_ones_are_as_few_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_threads, "_TURN_SECONDS", 0.01)
+
+    async def story() -> None:
+        threads, course = DaemonThreads("test", 8, at_once=1), Course(4)
+        hangs, other = (threads.start(partial(course.call, number)) for number in range(2))
+        assert await asyncio.to_thread(course.begun[1].wait, 10)
+        assert not hangs.promised.done()
+        for number in range(2):
+            course.until[number].set()
+        await asyncio.wait_for(asyncio.gather(hangs.promised, other.promised), 10)
+        monkeypatch.setattr(daemon_threads, "_TURN_SECONDS", 60.0)
+        later = [threads.start(partial(course.call, number)) for number in (2, 3)]
+        assert await asyncio.to_thread(course.begun[2].wait, 10)
+        assert not await asyncio.to_thread(course.begun[3].wait, 0.05)
+        for number in (2, 3):
+            course.until[number].set()
+        await asyncio.wait_for(asyncio.gather(*(work.promised for work in later)), 10)
+        threads.close()
+
+    asyncio.run(story())
+
+
 def test_a_thread_that_ends_leaves_its_turn_to_those_after_it() -> None:
     async def story() -> None:
         threads = DaemonThreads("test", 8, at_once=1, idle_seconds=0.01)
@@ -254,7 +282,9 @@ def test_a_thread_that_ends_leaves_its_turn_to_those_after_it() -> None:
     asyncio.run(story())
 
 
-def test_no_call_is_lost_where_few_run_at_once_and_some_give_way() -> None:
+def test_no_call_is_lost_where_few_run_at_once_and_some_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon_threads, "_TURN_SECONDS", 0.0)
+
     async def story() -> None:
         threads = DaemonThreads("test", 5, at_once=2, idle_seconds=0.001)
 

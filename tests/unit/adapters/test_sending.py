@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from spotguard.adapters import daemon_threads
 from spotguard.adapters.daemon_threads import DaemonThreads
 from spotguard.adapters.wire import connections as wire_connections
 from spotguard.adapters.wire import sending
@@ -20,7 +21,7 @@ from spotguard.adapters.wire.connections import Connections, Place
 from spotguard.adapters.wire.exchange import Answer, Exchange, WireRequest
 from spotguard.ports.part_transfer import FileShrank
 from tests.support.request_head import request_head
-from tests.unit.adapters.test_wire import OK, whole
+from tests.unit.adapters.test_wire import OK, everything, head_of, whole
 
 MIB = 1 << 20
 LARGE = 80 * MIB
@@ -84,7 +85,9 @@ def connections() -> Iterator[Connections]:
 
 
 @pytest.fixture
-def one_at_once() -> Iterator[DaemonThreads]:
+def one_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[DaemonThreads]:
+    """Where nobody gives way, nothing else helps."""
+    monkeypatch.setattr(daemon_threads, "_TURN_SECONDS", 60.0)
     threads = DaemonThreads("test", 4, at_once=1)
     yield threads
     threads.close()
@@ -130,10 +133,10 @@ def test_another_body_goes_beside_one_that_the_store_does_not_take(
         asyncio.run(story(place))
 
 
-def test_another_body_goes_beside_one_whose_answer_takes_long(
+def test_another_body_goes_beside_a_small_one_that_only_waits_for_its_answer(
     connections: Connections, one_at_once: DaemonThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sending, "_SOON_MS", 60_000)
+    monkeypatch.setattr(sending, "_PATIENCE_SECONDS", 60.0)
     store = Store(slow_key="slow")
 
     async def story(place: Place) -> None:
@@ -147,6 +150,43 @@ def test_another_body_goes_beside_one_whose_answer_takes_long(
         assert await slow == [200]
 
     with store.listening() as place:
+        asyncio.run(story(place))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_another_body_goes_beside_one_whose_answer_begins_and_does_not_end(
+    connections: Connections, one_at_once: DaemonThreads, early: bool
+) -> None:
+    may_end = threading.Event()
+
+    class Stammers(Store):
+        def serve(self, link: socket.socket) -> None:
+            with link:
+                while start := link.recv(11, socket.MSG_PEEK):
+                    slow = start == b"PUT /b/slow"
+                    if slow and early:
+                        head_of(link)
+                    else:
+                        whole(link)
+                    if slow:
+                        link.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 9\r\n\r\n<Err")
+                        assert may_end.wait(10)
+                        link.sendall(b"or />")
+                        everything(link)
+                        return
+                    link.sendall(OK)
+
+    async def story(place: Place) -> None:
+        connected(connections, place, 2)
+        exchange = partial(put, connections, place, give_way=one_at_once.give_way)
+        slow = asyncio.create_task(done(one_at_once, exchange("slow", Zeros(LARGE if early else 16 * MIB))))
+        await asyncio.sleep(0)
+        assert await done(one_at_once, exchange("fast", Zeros(MIB))) == [200]
+        assert not slow.done()
+        may_end.set()
+        assert await slow == [503]
+
+    with Stammers().listening() as place:
         asyncio.run(story(place))
 
 
@@ -244,9 +284,11 @@ def test_a_body_that_has_to_wait_for_nothing_is_finished_before_another_begins(
     [(16 * MIB, 0.05, True), (16 * MIB, 0.2, False), (4 * MIB, 0.0, False)],
     ids=["near", "as slow as S3", "too little to tell"],
 )
+@pytest.mark.parametrize("microseconds", [1_000_000, 0], ids=["", "distant"])
 def test_the_kernel_keeps_little_of_a_body_only_for_a_connection_that_has_carried_one_fast(
-    connections: Connections, monkeypatch: pytest.MonkeyPatch, size: int, seconds: float, small: bool
+    connections: Connections, monkeypatch: pytest.MonkeyPatch, size: int, seconds: float, small: bool, microseconds: int
 ) -> None:
+    monkeypatch.setattr(sending, "_NEAR_MICROSECONDS", microseconds)
     now = [100.0]
     monkeypatch.setattr(sending, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -259,7 +301,7 @@ def test_the_kernel_keeps_little_of_a_body_only_for_a_connection_that_has_carrie
         assert (answer.status, answer.error) == (200, None)
         with open("/proc/sys/net/core/wmem_max") as most:
             expected = 2 * min(sending._NEAR_BUFFER_BYTES, int(most.read()))
-        assert (link.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == expected) is small
+        assert (link.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == expected) is (small and microseconds > 0)
 
 
 def test_so_many_bodies_go_at_once_as_there_are_processors_and_two_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
