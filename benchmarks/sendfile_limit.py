@@ -1,6 +1,7 @@
 """What this machine's loopback gives at most: the files' bytes by sendfile(2) on 8 connections, no checksum, no TLS.
 
 python -m benchmarks.sendfile_limit HOST:PORT FOLDER
+python -m benchmarks.sendfile_limit HOST:PORT FOLDER BYTES_PER_SECOND    on one connection, paced by the kernel
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import os
 import queue
 import socket
+import struct
 import sys
 import threading
 from pathlib import Path
 
 PART = 16 << 20
 CONNECTIONS = 8
+_SO_MAX_PACING_RATE = 47  # asm-generic/socket.h
 
 
-def main(address: str, folder: str) -> None:
+def main(address: str, folder: str, bytes_per_second: str = "") -> None:
     host, port = address.split(":")
     waiting: queue.SimpleQueue[tuple[int, str, int, int] | None] = queue.SimpleQueue()
     for path in sorted(Path(folder).rglob("*"), key=lambda path: -path.stat().st_size):
@@ -30,12 +33,14 @@ def main(address: str, folder: str) -> None:
         try:
             with socket.create_connection((host, int(port))) as link:
                 link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if bytes_per_second:
+                    link.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, struct.pack("I", int(bytes_per_second)))
                 while (job := waiting.get()) is not None:
                     _send(link, *job)
         except OSError as error:
             failed.append(error)
 
-    threads = [threading.Thread(target=work) for _ in range(CONNECTIONS)]
+    threads = [threading.Thread(target=work) for _ in range(1 if bytes_per_second else CONNECTIONS)]
     for thread in threads:
         waiting.put(None)
         thread.start()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ from pathlib import Path
 from statistics import mean, median
 
 from benchmarks import datasets
-from benchmarks.endpoint import serving
-from benchmarks.guarding import Daemon, guarding
+from benchmarks.endpoint import Endpoint, serving
+from benchmarks.guarding import guarding
 from benchmarks.measuring import cpu_seconds_fine
 from benchmarks.transfer import Record, Workshop
 
@@ -88,7 +89,10 @@ class Steps:
 
 def share(shop: Workshop, record: Record) -> None:
     """An upload under a cap of 1 Gbit/s, stopped and let go on in turns (SIGSTOP): half a second with it, half a second without. A run is
-    the median of some such pairs, each beside the one before and the one after it, so that what else the machine does weighs little."""
+    the median of some such pairs, each beside the one before and the one after it, so that what else the machine does weighs little.
+
+    Then the same beside `sendfile` on one connection that the kernel paces, the least that sending so much to an endpoint on this
+    machine can take."""
     for training in TRAININGS:
         staged = shop.scratch / "staged"
         pairs = shop.rounds * _WINDOWS
@@ -98,15 +102,25 @@ def share(shop: Workshop, record: Record) -> None:
             guarding(endpoint, shop.scratch / "watched", f"upload.max_megabits_per_second={_MEGABITS}") as daemon,
             training_loops(shop, training) as steps,
         ):
-            staged.rename(daemon.watched / "checkpoint-100")
-            time.sleep(2.0)
-            windows = [_pair(daemon, steps) for _ in range(pairs + 1)]
+            there = daemon.watched / "checkpoint-100"
+            staged.rename(there)
+            windows = _windows(daemon.pid, endpoint, steps, pairs + 1)
             if daemon.is_committed("checkpoint-100"):
                 raise RuntimeError("the upload ended too early: it did not keep to the cap")
-            for number in range(shop.rounds):
-                of = windows[number * _WINDOWS : (number + 1) * _WINDOWS + 1]
-                record(training.name, figures(of))
+            there.rename(staged)
+        _record(record, training.name, windows)
+        with serving(shop.sink) as endpoint, training_loops(shop, training) as steps, sending_paced(endpoint, staged) as process:
+            windows = _windows(process.pid, endpoint, steps, pairs + 1)
+            if process.poll() is not None:
+                raise RuntimeError("sendfile ended too early: the kernel did not pace it")
+        _record(record, f"{training.name}, beside `sendfile` at that rate", windows)
+        shutil.rmtree(staged)
         shutil.rmtree(shop.scratch / "watched")
+
+
+def _record(record: Record, name: str, windows: list[Pair]) -> None:
+    for first in range(0, len(windows) - _WINDOWS, _WINDOWS):
+        record(name, figures(windows[first : first + _WINDOWS + 1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +137,39 @@ class Pair:
     """Bytes per second since the daemon went on; more than the cap, because a body may begin at once then."""
 
 
-def _pair(daemon: Daemon, steps: Steps) -> Pair:
-    endpoint, before = daemon.endpoint, daemon.endpoint.stats()["body_bytes"]
-    os.kill(daemon.pid, signal.SIGSTOP)
+def _windows(pid: int, endpoint: Endpoint, steps: Steps, count: int) -> list[Pair]:
+    time.sleep(2.0)
+    return [_pair(pid, endpoint, steps) for _ in range(count)]
+
+
+def _pair(pid: int, endpoint: Endpoint, steps: Steps) -> Pair:
+    before = endpoint.stats()["body_bytes"]
+    os.kill(pid, signal.SIGSTOP)
     try:
         time.sleep(_SETTLE_SECONDS)
         alone = steps.per_second(_WINDOW_SECONDS)
-        busy, sunk = cpu_seconds_fine(daemon.pid), cpu_seconds_fine(endpoint.pid)
+        busy, sunk = cpu_seconds_fine(pid), cpu_seconds_fine(endpoint.pid)
     finally:
-        os.kill(daemon.pid, signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
     began = time.monotonic()
     time.sleep(_SETTLE_SECONDS)
     beside = steps.per_second(_WINDOW_SECONDS)
     seconds = time.monotonic() - began
-    busy, sunk, sent = cpu_seconds_fine(daemon.pid) - busy, cpu_seconds_fine(endpoint.pid) - sunk, endpoint.stats()["body_bytes"] - before
+    busy, sunk, sent = cpu_seconds_fine(pid) - busy, cpu_seconds_fine(endpoint.pid) - sunk, endpoint.stats()["body_bytes"] - before
     return Pair(alone, beside, busy / seconds, sunk / seconds, sent / seconds)
+
+
+@contextmanager
+def sending_paced(endpoint: Endpoint, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`sendfile` of these files at the rate of the cap."""
+    rate = str(int(_MEGABITS * 1e6 / 8))
+    command = [sys.executable, "-m", "benchmarks.sendfile_limit", f"127.0.0.1:{endpoint.port}", str(folder), rate]
+    process = subprocess.Popen(command, cwd=Path(__file__).parent.parent)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def figures(windows: list[Pair]) -> dict[str, float]:
