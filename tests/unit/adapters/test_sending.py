@@ -15,6 +15,7 @@ import pytest
 
 from spotguard.adapters import daemon_threads
 from spotguard.adapters.daemon_threads import DaemonThreads
+from spotguard.adapters.s3 import store_wire
 from spotguard.adapters.wire import connections as wire_connections
 from spotguard.adapters.wire import sending
 from spotguard.adapters.wire.connections import Connections, Place
@@ -45,11 +46,10 @@ class Zeros:
 
 
 class Store:
-    """Answers each body when all of it has come; `key` is not read before `may_read` is set."""
+    """Answers each body when all of it has come; `slow_key` is not read before `may_read` is set."""
 
     def __init__(self, *, slow_key: str = "") -> None:
         self.may_read = threading.Event()
-        self.connected: list[socket.socket] = []
         self._slow_head = f"PUT /b/{slow_key} ".encode()
 
     def serve(self, link: socket.socket) -> None:
@@ -113,24 +113,38 @@ async def done(threads: DaemonThreads, *exchanges: Exchange) -> list[int | None]
     return [answer.status for answer in answers]
 
 
+def goes_beside(
+    store: Store,
+    connections: Connections,
+    threads: DaemonThreads,
+    slow: Zeros,
+    go_on: Callable[[], None],
+    *,
+    idle: int = 2,
+    status: int = 200,
+) -> None:
+    """Another body goes, and is answered, while one is under way that can not end before `go_on`, which then has this answer."""
+
+    async def story(place: Place) -> None:
+        connected(connections, place, idle)
+        exchange = partial(put, connections, place, give_way=threads.give_way)
+        under_way = asyncio.create_task(done(threads, exchange("slow", slow)))
+        await asyncio.sleep(0)
+        assert await done(threads, exchange("fast", Zeros(MIB))) == [200]
+        assert not under_way.done()
+        go_on()
+        assert await under_way == [status]
+
+    with store.listening() as place:
+        asyncio.run(story(place))
+
+
 def test_another_body_goes_beside_one_that_the_store_does_not_take(
     connections: Connections, one_at_once: DaemonThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sending, "_SOON_MS", 60_000)
     store = Store(slow_key="slow")
-
-    async def story(place: Place) -> None:
-        connected(connections, place, 2)
-        exchange = partial(put, connections, place, give_way=one_at_once.give_way)
-        slow = asyncio.create_task(done(one_at_once, exchange("slow", Zeros(LARGE))))
-        await asyncio.sleep(0)
-        assert await done(one_at_once, exchange("fast", Zeros(MIB))) == [200]
-        assert not slow.done()
-        store.may_read.set()
-        assert await slow == [200]
-
-    with store.listening() as place:
-        asyncio.run(story(place))
+    goes_beside(store, connections, one_at_once, Zeros(LARGE), store.may_read.set)
 
 
 def test_another_body_goes_beside_a_small_one_that_only_waits_for_its_answer(
@@ -138,19 +152,7 @@ def test_another_body_goes_beside_a_small_one_that_only_waits_for_its_answer(
 ) -> None:
     monkeypatch.setattr(sending, "_PATIENCE_SECONDS", 60.0)
     store = Store(slow_key="slow")
-
-    async def story(place: Place) -> None:
-        connected(connections, place, 2)
-        exchange = partial(put, connections, place, give_way=one_at_once.give_way)
-        slow = asyncio.create_task(done(one_at_once, exchange("slow", Zeros(MIB))))  # all of it is in the kernel at once
-        await asyncio.sleep(0)
-        assert await done(one_at_once, exchange("fast", Zeros(MIB))) == [200]
-        assert not slow.done()
-        store.may_read.set()
-        assert await slow == [200]
-
-    with store.listening() as place:
-        asyncio.run(story(place))
+    goes_beside(store, connections, one_at_once, Zeros(MIB), store.may_read.set)  # all of it is in the kernel at once
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -176,18 +178,7 @@ def test_another_body_goes_beside_one_whose_answer_begins_and_does_not_end(
                         return
                     link.sendall(OK)
 
-    async def story(place: Place) -> None:
-        connected(connections, place, 2)
-        exchange = partial(put, connections, place, give_way=one_at_once.give_way)
-        slow = asyncio.create_task(done(one_at_once, exchange("slow", Zeros(LARGE if early else 16 * MIB))))
-        await asyncio.sleep(0)
-        assert await done(one_at_once, exchange("fast", Zeros(MIB))) == [200]
-        assert not slow.done()
-        may_end.set()
-        assert await slow == [503]
-
-    with Stammers().listening() as place:
-        asyncio.run(story(place))
+    goes_beside(Stammers(), connections, one_at_once, Zeros(LARGE if early else 16 * MIB), may_end.set, status=503)
 
 
 def test_another_body_goes_beside_one_whose_file_is_slow(
@@ -197,31 +188,15 @@ def test_another_body_goes_beside_one_whose_file_is_slow(
     now = [100.0]
     monkeypatch.setattr(sending, "time", SimpleNamespace(monotonic=lambda: now[0]))
 
-    def reads_long() -> None:
-        now[0] += 0.5
-
-    def second_piece_waits_for_the_other() -> None:
-        assert other_is_there.wait(10)
-
     class Slow(Zeros):
         def send(self, send: Callable[[memoryview], object]) -> None:
             piece = memoryview(bytes(MIB))
-            reads_long()
+            now[0] += 0.5
             send(piece)
-            second_piece_waits_for_the_other()
+            assert other_is_there.wait(10)
             send(piece)
 
-    async def story(place: Place) -> None:
-        connected(connections, place, 2)
-        exchange = partial(put, connections, place, give_way=one_at_once.give_way)
-        slow = asyncio.create_task(done(one_at_once, exchange("slow", Slow(2 * MIB))))
-        await asyncio.sleep(0)
-        assert await done(one_at_once, exchange("fast", Zeros(MIB))) == [200]
-        other_is_there.set()
-        assert await slow == [200]
-
-    with Store().listening() as place:
-        asyncio.run(story(place))
+    goes_beside(Store(), connections, one_at_once, Slow(2 * MIB), other_is_there.set)
 
 
 def test_another_body_goes_beside_one_whose_connection_is_not_there_yet(
@@ -237,16 +212,7 @@ def test_another_body_goes_beside_one_whose_connection_is_not_there_yet(
 
     monkeypatch.setattr(wire_connections._Spread, "__call__", connects_long)
 
-    async def story(place: Place) -> None:
-        exchange = partial(put, connections, place, give_way=one_at_once.give_way)
-        slow = asyncio.create_task(done(one_at_once, exchange("a", Zeros(MIB))))
-        await asyncio.sleep(0)
-        assert await done(one_at_once, exchange("b", Zeros(MIB))) == [200]
-        other_is_there.set()
-        assert await slow == [200]
-
-    with Store().listening() as place:
-        asyncio.run(story(place))
+    goes_beside(Store(), connections, one_at_once, Zeros(MIB), other_is_there.set, idle=0)
 
 
 def test_a_body_that_has_to_wait_for_nothing_is_finished_before_another_begins(
@@ -305,8 +271,6 @@ def test_the_kernel_keeps_little_of_a_body_only_for_a_connection_that_has_carrie
 
 
 def test_so_many_bodies_go_at_once_as_there_are_processors_and_two_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spotguard.adapters.s3 import store_wire
-
     for processors, at_once in ((1, 2), (2, 2), (7, 7)):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, count=processors: set(range(count)))
         assert store_wire._sent_at_once() == at_once
