@@ -12,6 +12,7 @@ from benchmarks import datasets
 from benchmarks.endpoint import BUCKET, Endpoint, serving
 from benchmarks.guarding import RUN, SPOTGUARD, Daemon, guarding
 from benchmarks.measuring import cpu_seconds_fine, peak_mib, resident_mib
+from benchmarks.pulse import Pulse
 from benchmarks.transfer import Record, Workshop
 from spotguard.adapters.disk.volume import LocalVolume
 from spotguard.core.loose import LooseFile, encode_index
@@ -19,6 +20,7 @@ from spotguard.core.loose import LooseFile, encode_index
 _CHECKPOINTS = 1000
 _LOOSE = (10_000, 100_000)
 _REST_SECONDS = 30.0
+_CHANGES = 15
 
 
 def files(shop: Workshop, record: Record) -> None:
@@ -74,19 +76,37 @@ def loose(shop: Workshop, record: Record) -> None:
         for path in paths:
             datasets.write(watched / path, 100)
         whole_index = len(encode_index(LooseFile(path, path, 100, "AAAAAAAAAAA=", 0o644, time.time_ns()) for path in paths))
-        with serving(shop.sink) as endpoint, guarding(endpoint, watched, warm=False) as daemon:
-            began = time.monotonic()
-            while endpoint.stored_bytes(f"{RUN}/.spotguard/loose.json") < whole_index:
-                if time.monotonic() - began > 250:
-                    raise RuntimeError("the loose files were not sent in time")
-                time.sleep(0.5)
-            seconds = time.monotonic() - began
-            sent = endpoint.stats()["body_bytes"]
-            if sent < count * 100:
-                raise RuntimeError(f"only {sent} bytes were sent")
-            figures = {"first_pass_seconds": seconds, "peak_mib": peak_mib(daemon.pid), **_at_rest(daemon)}
-            record(f"{count} files", {**figures, "scan_ms": 1000 * asyncio.run(_scan_seconds(watched))})
+        listens = shop.scratch / "socket"
+        with serving(shop.sink) as endpoint, guarding(endpoint, watched, f"http.listen=unix:{listens}", warm=False) as daemon:
+            with Pulse(listens) as pulse:
+                figures = {"first_pass_seconds": _first_pass(daemon, count, whole_index), "peak_mib": peak_mib(daemon.pid)}
+                figures["longest_wait_ms"] = pulse.longest_ms()
+                figures["longest_wait_changing_ms"] = _while_one_changes(watched / paths[0], pulse)
+            record(f"{count} files", {**figures, **_at_rest(daemon), "scan_ms": 1000 * asyncio.run(_scan_seconds(watched))})
         shutil.rmtree(watched)
+
+
+def _first_pass(daemon: Daemon, count: int, whole_index: int) -> float:
+    """Seconds until the index in the bucket names all of them."""
+    began = time.monotonic()
+    while daemon.endpoint.stored_bytes(f"{RUN}/.spotguard/loose.json") < whole_index:
+        if time.monotonic() - began > 250:
+            raise RuntimeError("the loose files were not sent in time")
+        time.sleep(0.5)
+    seconds = time.monotonic() - began
+    sent = daemon.endpoint.stats()["body_bytes"]
+    if sent < count * 100:
+        raise RuntimeError(f"only {sent} bytes were sent")
+    return seconds
+
+
+def _while_one_changes(path: Path, pulse: Pulse) -> float:
+    """The longest wait, in ms, while the file is written every second."""
+    pulse.longest_ms()
+    for _ in range(_CHANGES):
+        datasets.write(path, 100)
+        time.sleep(1.0)
+    return pulse.longest_ms()
 
 
 def _at_rest(daemon: Daemon) -> dict[str, float]:

@@ -68,10 +68,21 @@ TRAININGS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Of a training."""
+
+    steps: float
+    """Per second."""
+    cpu: float
+    """Seconds of processor time per second."""
+
+
 class Steps:
     """What the processes of a training have done so far."""
 
     def __init__(self, path: Path, processes: int) -> None:
+        self.pids: list[int] = []
         path.write_bytes(bytes(8 * processes))
         with path.open("r+b") as file:
             self._shared = mmap.mmap(file.fileno(), 0)
@@ -80,19 +91,23 @@ class Steps:
     def count(self) -> int:
         return sum(struct.unpack_from(self._form, self._shared))
 
-    def per_second(self, seconds: float) -> float:
+    def pace(self, seconds: float) -> Pace:
         """From now on, for so long."""
-        began, before = time.monotonic(), self.count()
+        began, before, spent = time.monotonic(), self.count(), self._cpu_seconds()
         time.sleep(seconds)
-        return (self.count() - before) / (time.monotonic() - began)
+        took = time.monotonic() - began
+        return Pace((self.count() - before) / took, (self._cpu_seconds() - spent) / took)
+
+    def _cpu_seconds(self) -> float:
+        return sum(cpu_seconds_fine(pid) for pid in self.pids)
 
 
 def share(shop: Workshop, record: Record) -> None:
     """An upload under a cap of 1 Gbit/s, stopped and let go on in turns (SIGSTOP): half a second with it, half a second without. A run is
     the median of some such pairs, each beside the one before and the one after it, so that what else the machine does weighs little.
 
-    Then the same beside `sendfile` on one connection that the kernel paces, the least that sending so much to an endpoint on this
-    machine can take."""
+    Then the same beside a process that sleeps, and beside `sendfile` on one connection that the kernel paces, the least that sending so
+    much to an endpoint on this machine can take."""
     for training in TRAININGS:
         staged = shop.scratch / "staged"
         pairs = shop.rounds * _WINDOWS
@@ -109,6 +124,9 @@ def share(shop: Workshop, record: Record) -> None:
                 raise RuntimeError("the upload ended too early: it did not keep to the cap")
             there.rename(staged)
         _record(record, training.name, windows)
+        with serving(shop.sink) as endpoint, training_loops(shop, training) as steps, doing_nothing() as process:
+            windows = _windows(process.pid, endpoint, steps, pairs + 1)
+        _record(record, f"{training.name}, beside nothing", windows)
         with serving(shop.sink) as endpoint, training_loops(shop, training) as steps, sending_paced(endpoint, staged) as process:
             windows = _windows(process.pid, endpoint, steps, pairs + 1)
             if process.poll() is not None:
@@ -127,9 +145,8 @@ def _record(record: Record, name: str, windows: list[Pair]) -> None:
 class Pair:
     """Half a second without the upload, then half a second with it."""
 
-    alone: float
-    """Steps per second."""
-    beside: float
+    alone: Pace
+    beside: Pace
     cpu: float
     """Of the daemon, seconds per second beside."""
     endpoint_cpu: float
@@ -147,16 +164,27 @@ def _pair(pid: int, endpoint: Endpoint, steps: Steps) -> Pair:
     os.kill(pid, signal.SIGSTOP)
     try:
         time.sleep(_SETTLE_SECONDS)
-        alone = steps.per_second(_WINDOW_SECONDS)
+        alone = steps.pace(_WINDOW_SECONDS)
         busy, sunk = cpu_seconds_fine(pid), cpu_seconds_fine(endpoint.pid)
     finally:
         os.kill(pid, signal.SIGCONT)
     began = time.monotonic()
     time.sleep(_SETTLE_SECONDS)
-    beside = steps.per_second(_WINDOW_SECONDS)
+    beside = steps.pace(_WINDOW_SECONDS)
     seconds = time.monotonic() - began
     busy, sunk, sent = cpu_seconds_fine(pid) - busy, cpu_seconds_fine(endpoint.pid) - sunk, endpoint.stats()["body_bytes"] - before
     return Pair(alone, beside, busy / seconds, sunk / seconds, sent / seconds)
+
+
+@contextmanager
+def doing_nothing() -> Iterator[subprocess.Popen[bytes]]:
+    """What this way of measuring finds where there is nothing to find."""
+    process = subprocess.Popen(["sleep", "infinity"])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager
@@ -173,9 +201,11 @@ def sending_paced(endpoint: Endpoint, folder: Path) -> Iterator[subprocess.Popen
 
 
 def figures(windows: list[Pair]) -> dict[str, float]:
-    losses = [1 - pair.beside * 2 / (pair.alone + following.alone) for pair, following in pairwise(windows)]
+    losses = [1 - pair.beside.steps * 2 / (pair.alone.steps + following.alone.steps) for pair, following in pairwise(windows)]
+    processor = [1 - pair.beside.cpu * 2 / (pair.alone.cpu + following.alone.cpu) for pair, following in pairwise(windows)]
     return {
         "loss_percent": 100 * median(losses),
+        "processor_loss_percent": 100 * median(processor),
         "cpu_percent": 100 * mean(pair.cpu for pair in windows),
         "endpoint_cpu_percent": 100 * mean(pair.endpoint_cpu for pair in windows),
         "megabits": mean(pair.sent for pair in windows) * 8 / 1e6,
@@ -191,6 +221,7 @@ def training_loops(shop: Workshop, training: Training) -> Iterator[Steps]:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(training.threads), "OMP_NUM_THREADS": str(training.threads)}
     command = [str(shop.tools / "python"), "-c", program, str(shared)]
     loops = [subprocess.Popen([*command, str(number)], env=environment) for number in range(training.processes)]
+    steps.pids = [loop.pid for loop in loops]
     try:
         while not steps.count() > 100:
             if any(loop.poll() is not None for loop in loops):

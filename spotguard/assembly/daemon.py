@@ -25,6 +25,7 @@ from spotguard.adapters.s3.retrying_copies import RetryingCopies
 from spotguard.adapters.system_clock import SystemClock
 from spotguard.adapters.telling.announcements import LocalAnnouncements
 from spotguard.adapters.telling.service_manager import SystemdNotifier
+from spotguard.adapters.thread_offload import ThreadOffload
 from spotguard.assembly.guard_settings import guard_settings
 from spotguard.assembly.metadata import instance_id, metadata_service
 from spotguard.assembly.settings import s3_settings, this_host
@@ -95,6 +96,7 @@ async def assembled(config: Config, *, claims: bool = True, trainer: Trainer | N
             journal=FileSignalJournal(journal_path(os.environ)),
             writer_watch=ProcWriterWatch(config.watch.dir),
             clock=clock,
+            offload=ThreadOffload(),
             metadata=metadata,
         )
         settings = replace(guard_settings(config, this_host(await instance_id(metadata))), claims=claims)

@@ -22,7 +22,9 @@ class Sent:
 
 
 class LooseIndex:
-    """What was sent lately is kept unpacked until it is an eighth of all: to pack one file is to pack its folder."""
+    """What was sent lately is kept unpacked until it is an eighth of all: to pack one file is to pack its folder.
+
+    One thread tells it of files; others may ask meanwhile, and see each file as it was before or after."""
 
     def __init__(self, files: Iterable[LooseFile] = ()) -> None:
         self._rows = PackedRows.of((split(file.path)[0], _row(file, None)) for file in files)
@@ -33,14 +35,20 @@ class LooseIndex:
     def put(self, file: LooseFile, at: float) -> None:
         """It was sent at this moment (monotonic)."""
         folder, name = split(file.path)
-        self._lately.setdefault(folder, {})[name] = _row(file, at)
-        self._lately_count += 1
+        lately = self._lately.setdefault(folder, {})
+        self._lately_count += name not in lately
+        lately[name] = _row(file, at)
         if self._lately_count > max(_FEW, self._packed_count // _SHARE):
-            self._pack()
+            self._pack(next(iter(self._lately)))  # one at a time, since the event loop waits for it
 
     def known_in(self, folder: str) -> Mapping[str, Row]:
         """What is known of the files directly in a folder, by last component: for `is_same` and `sent`."""
-        return {row[0]: row for row in self._rows.rows(folder)} | self._lately.get(folder, {})
+        lately = self._lately.get(folder, {})  # before the others, among which it may be packed meanwhile
+        return {row[0]: row for row in self._rows.rows(folder)} | lately
+
+    def __len__(self) -> int:
+        """How many files; one that was sent again since it was packed counts twice."""
+        return self._packed_count + self._lately_count
 
     def files(self) -> Iterator[LooseFile]:
         """Folder by folder."""
@@ -48,12 +56,11 @@ class LooseIndex:
             for _, row in sorted(self.known_in(folder).items()):
                 yield sent(folder, row).file
 
-    def _pack(self) -> None:
-        for folder in self._lately:
-            known = self.known_in(folder)
-            self._rows.put(folder, pack(known.values()))
-        self._packed_count += self._lately_count  # or less, where some were sent again
-        self._lately, self._lately_count = {}, 0
+    def _pack(self, folder: str) -> None:
+        self._rows.put(folder, pack(self.known_in(folder).values()))
+        packed = len(self._lately.pop(folder))
+        self._packed_count += packed  # or less, where some were sent again
+        self._lately_count -= packed
 
 
 def is_same(row: Row, size: int, mtime_ns: int) -> bool:

@@ -17,6 +17,8 @@ _WITHOUT_REFERENCES = 2
 """Of the formats of `marshal` the one in which equal rows are equal bytes."""
 _AT_ONCE = 512
 """Rows in a piece: what has to be unpacked to find one of them."""
+_COUNT_BYTES = 2
+"""At the beginning of a piece: how many rows are in it."""
 
 
 class Packing:
@@ -41,7 +43,7 @@ class Packing:
         return known if packed == known else packed
 
     def _seal(self) -> None:
-        self._pieces.append(marshal.dumps(self._rows, _WITHOUT_REFERENCES))
+        self._pieces.append(_sealed(self._rows))
         self._rows.clear()
 
 
@@ -54,11 +56,21 @@ def pack(rows: Iterable[Row]) -> Packed:
 
 def unpack(packed: Packed) -> Iterator[Row]:
     for piece in packed:
-        yield from marshal.loads(piece)
+        yield from _rows_of(piece)
 
 
 def count(packed: Packed) -> int:
-    return sum(len(marshal.loads(piece)) for piece in packed)
+    """Nothing is unpacked for it."""
+    return sum(int.from_bytes(piece[:_COUNT_BYTES]) for piece in packed)
+
+
+def _sealed(rows: list[Row]) -> bytes:
+    return len(rows).to_bytes(_COUNT_BYTES) + marshal.dumps(rows, _WITHOUT_REFERENCES)
+
+
+def _rows_of(piece: bytes) -> list[Row]:
+    rows: list[Row] = marshal.loads(memoryview(piece)[_COUNT_BYTES:])
+    return rows
 
 
 def find(packed: Packed, name: str) -> Row | None:
@@ -66,20 +78,19 @@ def find(packed: Packed, name: str) -> Row | None:
     looked_for = name.encode("utf-8", "surrogatepass")
     for piece in packed:
         if looked_for in piece:
-            for row in marshal.loads(piece):
+            for row in _rows_of(piece):
                 if row[0] == name:
-                    found: Row = row
-                    return found
+                    return row
     return None
 
 
 def with_row(packed: Packed, row: Row) -> Packed:
     """With the row at the end, and none else of its name."""
     others = without(packed, row[0])
-    last = marshal.loads(others[-1]) if others else ()
+    last = _rows_of(others[-1]) if others else []
     if 0 < len(last) < _AT_ONCE:
-        return (*others[:-1], marshal.dumps([*last, row], _WITHOUT_REFERENCES))
-    return (*others, marshal.dumps([row], _WITHOUT_REFERENCES))
+        return (*others[:-1], _sealed([*last, row]))
+    return (*others, _sealed([row]))
 
 
 def without(packed: Packed, name: str) -> Packed:
@@ -87,10 +98,10 @@ def without(packed: Packed, name: str) -> Packed:
     looked_for = name.encode("utf-8", "surrogatepass")
     for at, piece in enumerate(packed):
         if looked_for in piece:
-            rows = marshal.loads(piece)
+            rows = _rows_of(piece)
             left = [row for row in rows if row[0] != name]
             if len(left) < len(rows):
-                changed = (marshal.dumps(left, _WITHOUT_REFERENCES),) if left else ()
+                changed = (_sealed(left),) if left else ()
                 return (*packed[:at], *changed, *packed[at + 1 :])
     return packed
 

@@ -10,6 +10,7 @@ from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
 from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
+from spotguard.ports.offload import Offload
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.stored_content import StoredContent
 from spotguard.ports.trainer import Trainer
@@ -30,4 +31,5 @@ class Ports:
     journal: SignalJournal
     writer_watch: WriterWatch
     clock: Clock
+    offload: Offload
     metadata: MetadataService | None

@@ -152,7 +152,7 @@ class Guard:
         condemned, relatives = self.janitor.is_condemned, self.committed.relatives
         slots = PartSlots(settings.concurrency)
         engine, small = self._build_engine(slots), SmallFiles(ports.bulk, slots, self.throughput)
-        tools = UploadTools(ports.store, engine, ports.volume, settings.keys, ports.clock, small, condemned, relatives)
+        tools = UploadTools(ports.store, engine, ports.volume, settings.keys, ports.clock, small, ports.offload, condemned, relatives)
         carried = CarrierSettings(settings.host, settings.watch_dir, settings.held_files)
         carrier = Carrier(tools, self.committed, ports.clock, carried, on_commit=self._tell_commit, durations=self.durations)
         loose = LooseFiles(tools, loose_seconds=settings.loose_seconds)
@@ -186,7 +186,7 @@ class Guard:
             ReplicatorSettings(settings.layout, settings.settle_seconds),
             volume=ports.volume,
             committed=self.committed,
-            examination=Examination(ports.volume, settle_seconds=settings.settle_seconds),
+            examination=Examination(ports.volume, ports.offload, settle_seconds=settings.settle_seconds),
             ledger=self.ledger,
             dispatcher=self._build_dispatcher(),
             writers=Writers(ports.writer_watch, ports.trainer, ports.clock),
@@ -194,6 +194,7 @@ class Guard:
             urgency=self.urgency,
             health=self.health,
             problems=self.problems,
+            offload=ports.offload,
             clock=ports.clock,
             clock_offset=self.clock_offset,
         )

@@ -17,6 +17,7 @@ from spotguard.core.run_keys import RunKeys
 from spotguard.ports.bulk_send import BulkSend
 from spotguard.ports.metadata_service import MetadataService
 from spotguard.ports.object_store import ObjectStore
+from spotguard.ports.offload import Offload, at_once
 from spotguard.ports.part_transfer import PartTransfer
 from spotguard.ports.stored_content import StoredContent
 from spotguard.services.published import Published
@@ -54,6 +55,7 @@ class Machine:
         transfer: PartTransfer | None = None,
         stored: StoredContent | None = None,
         bulk: BulkSend | None = None,
+        offload: Offload = at_once,
         **settings: Any,
     ) -> None:
         self.clock = clock or VirtualClock()
@@ -75,6 +77,7 @@ class Machine:
             journal=journal or MemoryJournal(),
             writer_watch=MemoryWriterWatch(),
             clock=self.clock,
+            offload=offload,
             metadata=metadata,
         )
         given = GuardSettings(keys=KEYS, host=Host(name, name), version="0.1.0", pid=1, watch_dir="/out", part_bytes=5 << 20)

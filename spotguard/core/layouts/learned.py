@@ -67,11 +67,10 @@ class Predecessors:
     def of(self, checkpoint: LocalCheckpoint) -> tuple[str, ...] | None:
         """The paths that this checkpoint is held against; None when it is the first of its kind."""
         whole = max(_relatives(self._whole, checkpoint), key=lambda p: p.saved_ns, default=None)
-        mine = kinds(paths_of(checkpoint))
-        for other in _relatives(self._left_alone, checkpoint):
-            if (whole is None or other.saved_ns > whole.saved_ns) and kinds(other.paths) == mine:
-                return other.paths
-        return None if whole is None else whole.paths
+        newer = [other for other in _relatives(self._left_alone, checkpoint) if whole is None or other.saved_ns > whole.saved_ns]
+        mine = kinds(paths_of(checkpoint)) if newer else frozenset()
+        alike = next((other for other in newer if kinds(other.paths) == mine), whole)
+        return None if alike is None else alike.paths
 
 
 def _keep(sets: _Sets, layout: str, one: Predecessor) -> None:

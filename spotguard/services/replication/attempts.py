@@ -6,7 +6,7 @@ Nothing that goes wrong here ends the daemon: the next look decides what to try 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -131,7 +131,7 @@ class Attempts:
             log.exception("upload.crashed", name=record.name, error=f"{type(error).__name__}: {error}")
         return None
 
-    async def loose(self, due: list[LocalFile], *, flushed: bool, observed_at: float) -> None:
+    async def loose(self, due: Sequence[LocalFile], *, flushed: bool, observed_at: float) -> None:
         """Send loose files, as they were found by looks that cover the whole root since `observed_at`, and their index.
 
         `flushed`: whether that is all there is to send of what was there."""

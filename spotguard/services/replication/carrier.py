@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -61,7 +62,7 @@ class Carrier:
         await upload.send(files)
         await self._refuse_rewritten(capture, upload)
         try:
-            await check_uploads(self._tools.store, self._tools.keys, capture, upload.sent)
+            await check_uploads(self._tools.store, self._tools.keys, capture, dict(upload.sent), self._tools.offload)
         except NotAsSent as error:
             upload.doubt(error.paths)
             raise
@@ -95,19 +96,21 @@ class Carrier:
             if record.draft is not None:
                 self._committed.forget()  # of other content, and never answered: it may be there, so the numbers must be read again
             await self._committed.load()
-            manifest = draft(
+            write = partial(
+                draft,
                 capture,
-                upload.sent,
+                dict(upload.sent),
                 keys=self._tools.keys,
                 generation=self._committed.generation(record.name) + 1,
                 reason=reason,
                 host=self._settings.host,
                 committed_at=self._clock.wall(),
             )
+            manifest = await self._tools.offload(len(capture.checkpoint.files), write)
             # kept for a repetition: a commit whose answer was lost is recognised by its bytes
             record.draft = (capture, manifest)
         manifest = record.draft[1]
-        key = await create_manifest(self._tools.store, self._tools.keys, manifest)
+        key = await create_manifest(self._tools.store, self._tools.keys, manifest, self._tools.offload)
         self._committed.add(manifest, key)
         record.committed, record.likeness, record.capture, record.draft = manifest, Likeness.SAME, None, None
         if record.overtaken:  # what lies on disk is newer, and has to be compared with this

@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 
-from spotguard.core.checkpoint import Inventory, LocalFile
+from spotguard.core.checkpoint import LocalFile
+from spotguard.core.loose_survey import LooseKnowledge, LooseSurvey
 from spotguard.core.plan import COMMIT_SECONDS, GivenUpName, Pending, Plan, World, plan
 from spotguard.core.retention import RetentionRule, is_expendable
 from spotguard.core.temporary import looks_temporary
@@ -22,7 +23,7 @@ from spotguard.services.replication.records import Record
 from spotguard.services.replication.streams import Streams
 from spotguard.services.replication.urgency import Urgency
 from spotguard.services.upload.checkpoint_upload import UploadTools
-from spotguard.services.upload.loose_files import Due, LooseFiles
+from spotguard.services.upload.loose_files import LooseFiles
 from spotguard.services.upload.throughput import Throughput
 
 log = structlog.get_logger()
@@ -82,8 +83,14 @@ class Dispatcher:
         """Tasks are started in this group from now on."""
         self._group = group
 
-    def dispatch(self, inventory: Inventory, closed: set[str], *, observed_at: float) -> None:
-        """Bring what is being sent into line with what is known now. `observed_at` (monotonic): when the last full scan began."""
+    def loose_knowledge(self) -> LooseKnowledge:
+        """With what the loose files are to be gone through."""
+        return self._loose.knowledge(urgent=self._urgency.value.flush_loose)
+
+    def dispatch(self, known: LooseKnowledge, loose: LooseSurvey, closed: set[str], *, observed_at: float) -> None:
+        """Bring what is being sent into line with what is known now, and what the survey with this knowledge of the loose files has
+        found. `observed_at` (monotonic): when the last full scan began."""
+        self._loose.learn(known, loose)
         self._begin_or_end_to_hurry()
         decided = self._decide()
         self._attempts.ranks = {name: rank for rank, name in enumerate(decided.send)}
@@ -95,12 +102,12 @@ class Dispatcher:
             for task in self._running():
                 task.cancel()
             self._streams.align(self._ledger, closed, paused=True)
-            self._note_loose(inventory, observed_at)
+            self._note_loose(loose, observed_at)
             return
         self._start_whole(decided.send)
         self._start_early(closed)
         self._streams.align(self._ledger, closed, paused=self._whole_ones_hurry())
-        self._start_loose(inventory, observed_at)
+        self._start_loose(loose, observed_at)
 
     def _begin_or_end_to_hurry(self) -> None:
         """What failed before a deadline was known is tried at once: it may have been mended, and there is no time to wait and see."""
@@ -149,10 +156,8 @@ class Dispatcher:
             waiting.append(self._attempts.loose_retry_at)
         return min(waiting, default=None)
 
-    def report(self, inventory: Inventory) -> DispatchReport:
-        urgent = self._urgency.value.flush_loose
-        pending = self._loose.pending(inventory.loose_folders, urgent=urgent)
-        return DispatchReport(self._does_not_fit, pending, self._attempts.loose_flushed_at, tuple(sorted(self.unreadable)))
+    def report(self, loose: LooseSurvey) -> DispatchReport:
+        return DispatchReport(self._does_not_fit, loose.pending, self._attempts.loose_flushed_at, tuple(sorted(self.unreadable)))
 
     def _decide(self) -> Plan:
         urgency = self._urgency.value
@@ -254,27 +259,25 @@ class Dispatcher:
         age = self._clock.wall().timestamp() - file.stat.mtime_ns / 1e9
         return age >= _EARLY_QUIET_SECONDS or record.quiet_seconds(now) >= _EARLY_QUIET_SECONDS
 
-    def _start_loose(self, inventory: Inventory, observed_at: float) -> None:
+    def _start_loose(self, loose: LooseSurvey, observed_at: float) -> None:
         waits = self._clock.monotonic() < self._attempts.loose_retry_at
         if self._loose_task is not None or waits or not self._committed.known:
             return
-        urgency = self._urgency.value
         if self._whole_ones_hurry():
             return
-        due = self._loose.due(inventory.loose_folders, urgent=urgency.flush_loose)
-        if due.files or self._loose.owes_index:
-            self._loose_task = self._spawn(self._send_loose(due, urgent=urgency.flush_loose, observed_at=observed_at))
+        if loose.due or self._loose.owes_index:
+            self._loose_task = self._spawn(self._send_loose(loose, observed_at))
         else:
-            self._note_loose(inventory, observed_at)
+            self._note_loose(loose, observed_at)
 
-    def _note_loose(self, inventory: Inventory, observed_at: float) -> None:
+    def _note_loose(self, loose: LooseSurvey, observed_at: float) -> None:
         """Where nothing is due, all that had changed is out."""
-        if self._urgency.value.flush_loose and not self._loose.owes_index and not self._loose.pending(inventory.loose_folders, urgent=True):
+        if loose.urgent and not loose.pending and not self._loose.owes_index:
             self._attempts.loose_flushed_at = max(self._attempts.loose_flushed_at, observed_at)
 
-    async def _send_loose(self, due: Due, *, urgent: bool, observed_at: float) -> None:
+    async def _send_loose(self, loose: LooseSurvey, observed_at: float) -> None:
         try:
-            await self._attempts.loose(due.files, flushed=urgent and due.is_all, observed_at=observed_at)
+            await self._attempts.loose(loose.due, flushed=loose.urgent and loose.is_all, observed_at=observed_at)
         finally:
             self._loose_task = None
             self._nudge(None)

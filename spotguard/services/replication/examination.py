@@ -14,14 +14,16 @@ from spotguard.core.layouts.learned import Predecessors, paths_of
 from spotguard.core.layouts.soundness import fault_in
 from spotguard.core.manifest import COMPANION_LIMIT_BYTES, Companion, Manifest
 from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
+from spotguard.ports.offload import Offload
 from spotguard.services.upload.commit import Capture, whole_seconds
 
 STATE_FILE = "training_state.json"
 
 
 class Examination:
-    def __init__(self, volume: CheckpointVolume, *, settle_seconds: float) -> None:
+    def __init__(self, volume: CheckpointVolume, offload: Offload, *, settle_seconds: float) -> None:
         self._volume = volume
+        self._offload = offload
         self._settle_seconds = settle_seconds
         self._checksums: dict[tuple[LocalFile, int], str] = {}
         """Of a content's first so many bytes."""
@@ -48,7 +50,8 @@ class Examination:
     async def assess(self, local: LocalCheckpoint, *, quiet_seconds: float, declared: bool, writer_died: bool) -> Assessment:
         if why := local.broken or local.pending:
             return Unfinished(why)
-        findings = await self._volume.probe(probes_for(local))
+        count = len(local.files)
+        findings = await self._volume.probe(await self._offload(count, lambda: probes_for(local)))
         circumstances = Circumstances(
             quiet_seconds=quiet_seconds,
             settle_seconds=self._settle_seconds,
@@ -56,7 +59,7 @@ class Examination:
             writer_died=writer_died,
             predecessor=self.predecessors.of(local),
         )
-        found = assess(local, findings, circumstances)
+        found = await self._offload(count, lambda: assess(local, findings, circumstances))
         if isinstance(found, Unfinished) and quiet_seconds >= self._settle_seconds and fault_in(local, findings) is None:
             self.predecessors.note(local)
         return found

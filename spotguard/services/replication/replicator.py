@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import structlog
 
 from spotguard.core.checkpoint import Assessment, CompleteBy, Inventory, LocalCheckpoint, Unfinished, Whole
-from spotguard.core.layouts.identify import identify
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
 from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import StoreError
+from spotguard.ports.offload import Offload
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
 from spotguard.services.replication.committed import Committed
@@ -28,6 +28,7 @@ from spotguard.services.replication.records import Record
 from spotguard.services.replication.replication_view import ReplicationView
 from spotguard.services.replication.rewrites import Rewrites
 from spotguard.services.replication.scan_schedule import Cost, ScanSchedule
+from spotguard.services.replication.sighting import Sighting, make_out
 from spotguard.services.replication.urgency import Urgency
 from spotguard.services.replication.view_builder import build_view
 from spotguard.services.replication.writers import Writers
@@ -64,6 +65,7 @@ class Replicator:
         urgency: Published[Urgency],
         health: StoreHealth,
         problems: ProblemBoard,
+        offload: Offload,
         clock: Clock,
         clock_offset: Callable[[], float],
     ) -> None:
@@ -78,6 +80,7 @@ class Replicator:
         self._urgency = urgency
         self._health = health
         self._problems = problems
+        self._offload = offload
         self._clock = clock
         self._clock_offset = clock_offset
         self._rewrites = Rewrites(volume, examination, dispatcher)
@@ -152,19 +155,21 @@ class Replicator:
             self._scan_at = self._clock.monotonic() + _SCAN_AGAIN_SECONDS
             return
         self._scan_at = None
-        scanned, resumed = self._clock.monotonic() - began, self._clock.cpu()
+        scanned = self._clock.monotonic() - began
         if paths is None:
             self._fully_observed_at = began
-        inventory = identify(tree, self._settings.layout)
+        known = self._dispatcher.loose_knowledge()
+        seen = await self._offload(len(tree.files), lambda: make_out(tree, self._settings.layout, known, self._clock.cpu))
+        inventory, resumed = seen.inventory, self._clock.cpu()
         self._report_unreadable(inventory)
         self._ledger.see(inventory.checkpoints, now=began, wall_ns=wall_ns)
         self._recognise(group)
-        thought = self._clock.cpu() - resumed
+        thought = seen.cpu_seconds + self._clock.cpu() - resumed
         await self._assess_all()
         await self._rewrites.give_space_back(self._ledger)
         resumed = self._clock.cpu()
-        self._dispatcher.dispatch(inventory, self._schedule.take_closed(), observed_at=self._fully_observed_at)
-        self._publish(began, inventory)
+        self._dispatcher.dispatch(known, seen.loose, self._schedule.take_closed(), observed_at=self._fully_observed_at)
+        self._publish(began, seen)
         thought += self._clock.cpu() - resumed
         self._schedule.took(Cost(scanned, tree.cpu_seconds, thought, unwatched=bool(tree.sources)), full=paths is None)
 
@@ -265,7 +270,7 @@ class Replicator:
         elif not self._dispatcher.unreadable and not any(record.failed for record in self._ledger):
             self._problems.clear(ProblemCode.CANNOT_READ)
 
-    def _publish(self, began: float, inventory: Inventory) -> None:
+    def _publish(self, began: float, seen: Sighting) -> None:
         view = build_view(
             self._ledger,
             observed_at=began,
@@ -273,7 +278,7 @@ class Replicator:
             now=self._clock.monotonic(),
             settle_seconds=self._settings.settle_seconds,
             committed=self._committed,
-            dispatch=self._dispatcher.report(inventory),
+            dispatch=self._dispatcher.report(seen.loose),
         )
         self.view.publish(view)
 

@@ -14,6 +14,7 @@ from spotguard.core.manifest import Manifest
 from spotguard.core.recovery import LocalCandidate, layout_of_relative
 from spotguard.ports.checkpoint_volume import CheckpointVolume
 from spotguard.ports.clock import Clock
+from spotguard.ports.offload import at_once
 from spotguard.services.replication.examination import Examination
 from spotguard.services.restore.local_findings import Look, Torn
 from spotguard.services.upload.commit import whole_seconds
@@ -31,7 +32,7 @@ class LocalJudgement:
     async def of(self, tree: Tree, committed: Mapping[str, Manifest], generations: Mapping[str, int], offset_seconds: float) -> Look:
         """See `LocalLook.look`."""
         inventory = identify(tree, self._layout)
-        examination = Examination(self._volume, settle_seconds=self._settle_seconds)
+        examination = Examination(self._volume, at_once, settle_seconds=self._settle_seconds)
         for manifest in committed.values():
             examination.learn(manifest)
         same: list[str] = []

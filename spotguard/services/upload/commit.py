@@ -8,18 +8,19 @@ janitor takes nothing that is younger than 7 days or named by a manifest. So wha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from spotguard.core.checkpoint import CompleteBy, LocalCheckpoint, Unit
+from spotguard.core.checkpoint import CompleteBy, LocalCheckpoint, LocalFile, Unit
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.layouts.ranks import world_size
 from spotguard.core.manifest import Companion, FirstPart, Host, Manifest, ManifestFile, ManifestFolder, ManifestLink
 from spotguard.core.manifest_format import encode
 from spotguard.core.run_keys import RunKeys
-from spotguard.ports.object_store import ObjectExists, ObjectStore
+from spotguard.ports.object_store import ObjectExists, ObjectStore, StoredObject
+from spotguard.ports.offload import Offload, at_once
 
 if TYPE_CHECKING:  # restore needs no upload engine
     from spotguard.services.upload.checkpoint_upload import SentFile
@@ -93,29 +94,33 @@ def _first_part(sent: SentFile) -> FirstPart | None:
     return None if sent.first_part is None else FirstPart(sent.first_part[0], encode_crc64(sent.first_part[1]))
 
 
-async def check_uploads(store: ObjectStore, keys: RunKeys, capture: Capture, sent: Mapping[str, SentFile]) -> None:
+async def check_uploads(
+    store: ObjectStore, keys: RunKeys, capture: Capture, sent: Mapping[str, SentFile], offload: Offload = at_once
+) -> None:
     """Compare a fresh listing with what the uploads returned. Raises NotAsSent with the paths that are not there as sent."""
     local = capture.checkpoint
     is_directory = local.unit is Unit.DIRECTORY
-    listed = {}
-    for prefix in sorted({keys.place(local.name, file.path, is_directory=is_directory) for file in local.files}):
-        listed.update({stored.key: stored for stored in await store.list(prefix)})
-    wrong = []
-    for file in local.files:
-        stored, upload = listed.get(sent[file.path].key), sent[file.path]
-        if stored is None or stored.size != file.stat.size or stored.etag != upload.etag:
-            wrong.append(file.path)
-    if wrong:
+    listed = [
+        listing
+        for prefix in sorted({keys.place(local.name, file.path, is_directory=is_directory) for file in local.files})
+        for listing in await store.list(prefix)
+    ]
+    if wrong := await offload(len(local.files), lambda: _not_as_sent(local.files, sent, listed)):
         raise NotAsSent(wrong)
 
 
-async def create_manifest(store: ObjectStore, keys: RunKeys, manifest: Manifest) -> str:
+def _not_as_sent(files: Sequence[LocalFile], sent: Mapping[str, SentFile], listed: Iterable[StoredObject]) -> list[str]:
+    there = {stored.key: (stored.size, stored.etag) for stored in listed}
+    return [file.path for file in files if there.get(sent[file.path].key) != (file.stat.size, sent[file.path].etag)]
+
+
+async def create_manifest(store: ObjectStore, keys: RunKeys, manifest: Manifest, offload: Offload = at_once) -> str:
     """Make the checkpoint visible; returns the manifest's key.
 
     A key that is taken is read back: the same content is our own commit whose answer was lost. Raises ForeignManifest otherwise, and
     any StoreError, after which the commit may or may not have happened: calling again with the same manifest settles it."""
     key = keys.manifest(manifest.name, manifest.generation, manifest.saved_at)
-    content = encode(manifest)
+    content = await offload(len(manifest.files), lambda: encode(manifest))
     try:
         await store.create(key, content, metadata=keys.metadata(manifest.name))
     except ObjectExists as error:

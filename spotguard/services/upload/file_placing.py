@@ -17,6 +17,7 @@ from spotguard.core.run_keys import CHECKPOINT_METADATA, RUN_METADATA, RunKeys
 from spotguard.ports.checkpoint_volume import CheckpointVolume, HeldFile
 from spotguard.ports.clock import Clock
 from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, ObjectStore, StoredObject
+from spotguard.ports.offload import Offload
 from spotguard.ports.part_transfer import FileShrank
 from spotguard.services.upload.content_sums import ContentSums
 from spotguard.services.upload.errand import ChangedWhileSending, Errand, Placed
@@ -46,6 +47,7 @@ class UploadTools:
     keys: RunKeys
     clock: Clock
     small: SmallFiles
+    offload: Offload
     is_condemned: Callable[[str], bool] = lambda key: False
     """Whether the janitor may be deleting this key right now: neither reused nor written."""
     earlier: Callable[[str], Awaitable[Sequence[Manifest]]] = nothing_known

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import structlog
 
-from spotguard.core.checkpoint import LocalFile, LooseFolder
+from spotguard.core.checkpoint import LocalFile
 from spotguard.core.checksum import encode_crc64
-from spotguard.core.loose import LooseFile, decode_index, encode_index, is_due
-from spotguard.core.loose_index import LooseIndex, Sent, is_same, sent
+from spotguard.core.loose import LooseFile, decode_index, encode_index
+from spotguard.core.loose_index import LooseIndex, is_same, sent
+from spotguard.core.loose_survey import LooseKnowledge, LooseSurvey
 from spotguard.core.manifest import ManifestError
 from spotguard.core.packed_rows import split
 from spotguard.core.run_keys import LOOSE
@@ -26,19 +25,11 @@ from spotguard.services.upload.part_engine import first_of
 log = structlog.get_logger()
 
 _AT_ONCE = 8
-_IN_ONE_PASS = 10_000
-"""Then the index is written, so that a first pass over very many is not for nothing if it is cut off."""
 _LAST_IN_LINE = (1_000_000,)
+_ENTRY_BYTES = 150
+"""Of a file in the index, about."""
 _UNREADABLE_REST_SECONDS = 60.0
 _CHANGING_REST_SECONDS = 2.0
-
-
-class Due(NamedTuple):
-    """What wants to be sent now."""
-
-    files: list[LocalFile]
-    """Oldest change first. At most so many that they, and what is known of them, are a small part of all."""
-    is_all: bool
 
 
 class LooseFiles:
@@ -47,66 +38,35 @@ class LooseFiles:
         self._loose_seconds = loose_seconds
         self._index: LooseIndex | None = None
         self._index_is_written = True
-        self._settled: dict[str, object] = {}
-        """Folders with nothing to send, and what they looked like then: they are not gone through until they look different."""
+        self._settled: Mapping[str, object] = {}
+        """As the survey before has found."""
         self._unreadable: set[str] = set()
         self._resting: dict[str, float] = {}
         """Until when (monotonic) one that could not be sent is left alone."""
 
-    def due(self, loose: Sequence[LooseFolder], *, urgent: bool) -> Due:
-        """What must be sent now. Everything, before the index of the bucket is known."""
-        files = heapq.nsmallest(_IN_ONE_PASS, self._due(loose, urgent=urgent), key=lambda file: file.stat.mtime_ns)
-        return Due(files, len(files) < _IN_ONE_PASS)
+    def knowledge(self, *, urgent: bool) -> LooseKnowledge:
+        """What a survey needs to know; it stays as it is, but for the index, which is told of what is sent meanwhile."""
+        now = self._tools.clock.monotonic()
+        return LooseKnowledge(self._index, self._settled, dict(self._resting), now, self._loose_seconds, urgent)
 
-    def pending(self, loose: Sequence[LooseFolder], *, urgent: bool) -> int:
-        """How many must be sent now."""
-        return sum(1 for _ in self._due(loose, urgent=urgent))
+    def learn(self, known: LooseKnowledge, found: LooseSurvey) -> None:
+        """What a survey has found, and knew."""
+        self._settled = found.settled
+        for path, until in known.resting.items():
+            if path not in found.changed:
+                self._unreadable.discard(path)
+                if self._resting.get(path) == until:  # else it could not be sent once more meanwhile
+                    del self._resting[path]
 
     @property
     def owes_index(self) -> bool:
         """Whether files were sent that the index in the bucket does not name yet."""
         return not self._index_is_written
 
-    def _due(self, loose: Sequence[LooseFolder], *, urgent: bool) -> Iterator[LocalFile]:
-        """To be gone through to its end."""
-        now = self._tools.clock.monotonic()
-        settled: dict[str, object] = {}
-        different: set[str] = set()
-        for folder in loose:
-            state = folder.state
-            if self._index is not None and self._settled.get(folder.path) == state:
-                settled[folder.path] = state
-                continue
-            known = self._index.known_in(folder.path) if self._index is not None else {}
-            is_settled = self._index is not None
-            for file in folder.files():
-                row = known.get(split(file.path)[1])
-                if row is not None and is_same(row, file.stat.size, file.stat.mtime_ns):
-                    continue
-                is_settled = False
-                if file.path in self._resting:
-                    different.add(file.path)
-                    if self._resting[file.path] > now:
-                        continue
-                last = None if row is None else sent(folder.path, row)
-                if self._is_due(file, last, now, urgent=urgent):
-                    yield file
-            if is_settled:
-                settled[folder.path] = state
-        self._settled = settled
-        for path in self._resting.keys() - different:
-            del self._resting[path]
-        self._unreadable &= different
-
-    def _is_due(self, file: LocalFile, last: Sent | None, now: float, *, urgent: bool) -> bool:
-        sent_ago = None if last is None or last.at is None else now - last.at
-        known = None if last is None else last.file
-        return is_due(file.stat, known, sent_ago=sent_ago, loose_seconds=self._loose_seconds, urgent=urgent)
-
-    async def send(self, files: list[LocalFile]) -> None:
+    async def send(self, files: Sequence[LocalFile]) -> None:
         """Send these and then the index. Files that vanish or may not be read are left out with one line each. Raises StoreError."""
         index = await self._known()
-        waiting = iter(_beside_what_is_known(files, index))
+        waiting = iter(await self._tools.offload(len(files), lambda: _beside_what_is_known(files, index)))
 
         async def worker() -> None:
             for file, known in waiting:
@@ -119,19 +79,20 @@ class LooseFiles:
         except BaseExceptionGroup as failures:
             raise first_of(failures) from failures
         if self.owes_index:
-            await self._tools.store.replace(self._tools.keys.loose_index, encode_index(index.files()), metadata=self._metadata())
+            content = await self._tools.offload(len(index), lambda: encode_index(index.files()))  # nothing else is sent meanwhile
+            await self._tools.store.replace(self._tools.keys.loose_index, content, metadata=self._metadata())
             self._index_is_written = True
 
     async def _known(self) -> LooseIndex:
         if self._index is None:
             try:
-                known = decode_index(await self._tools.store.read(self._tools.keys.loose_index))
+                content = await self._tools.store.read(self._tools.keys.loose_index)
+                self._index = await self._tools.offload(len(content) // _ENTRY_BYTES, lambda: LooseIndex(decode_index(content).values()))
             except ObjectMissing:
-                known = {}
+                self._index = LooseIndex()
             except ManifestError as error:
                 log.error("loose_index.refused", key=self._tools.keys.loose_index, reason=str(error), instead="it is written anew")
-                known = {}
-            self._index = LooseIndex(known.values())
+                self._index = LooseIndex()
         return self._index
 
     async def _send_one(self, file: LocalFile, known: LooseFile | None, index: LooseIndex) -> None:
@@ -185,7 +146,7 @@ class LooseFiles:
         return self._tools.keys.metadata(LOOSE)
 
 
-def _beside_what_is_known(files: list[LocalFile], index: LooseIndex) -> list[tuple[LocalFile, LooseFile | None]]:
+def _beside_what_is_known(files: Sequence[LocalFile], index: LooseIndex) -> list[tuple[LocalFile, LooseFile | None]]:
     """Without those that are in the bucket as they are."""
     known = {folder: index.known_in(folder) for folder in {split(file.path)[0] for file in files}}
     found: list[tuple[LocalFile, LooseFile | None]] = []

@@ -42,11 +42,14 @@ def test_a_cap_that_is_never_lifted_is_not_called_quick() -> None:
 
 def test_what_a_trainer_loses_is_beside_the_windows_before_and_after() -> None:
     steps = [(100.0, 95.0), (102.0, 97.0), (104.0, 10.0), (106.0, 100.0)]  # one pair was disturbed by something else
-    windows = [share.Pair(alone, beside, cpu=0.07, endpoint_cpu=0.02, sent=125e6) for alone, beside in steps]
+    windows = [
+        share.Pair(share.Pace(alone, 2.0), share.Pace(beside, 1.9), cpu=0.07, endpoint_cpu=0.02, sent=125e6) for alone, beside in steps
+    ]
 
     told = share.figures(windows)
 
     assert told["loss_percent"] == pytest.approx(100 * (1 - 95 / 101))
+    assert told["processor_loss_percent"] == pytest.approx(5.0)
     assert told["megabits"] == pytest.approx(1000.0)
     assert told["cpu_percent"] == pytest.approx(7.0)
 

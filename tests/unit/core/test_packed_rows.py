@@ -9,7 +9,7 @@ from spotguard.core.checkpoint import FileStat
 from spotguard.core.file_table import FileTable
 from spotguard.core.loose import LooseFile
 from spotguard.core.loose_index import LooseIndex, is_same, sent
-from spotguard.core.packed_rows import Packing, find, pack, unpack, with_row, without
+from spotguard.core.packed_rows import Packing, count, find, pack, unpack, with_row, without
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=3)
 PATHS = st.builds("/".join, st.lists(NAMES, min_size=1, max_size=3))
@@ -89,3 +89,17 @@ def test_what_was_sent_when_is_known_of_thousands_too() -> None:
     assert sent("d", known["3"]).at == 3.0
     assert sent("d", known["old"]).at is None
     assert sent("d", known["old"]).file.key == "d/old@2"
+
+
+def test_what_was_sent_from_many_folders_in_turns_is_known_of_each() -> None:
+    index = LooseIndex()
+    for number in range(6000):
+        index.put(LooseFile(f"{number % 50}/{number}", f"k/{number}", number, "AAAAAAAAAAA=", 0o644, 1), at=float(number))
+    assert len(index) == len(list(index.files())) == 6000
+    assert {file.path for file in index.files()} == {f"{number % 50}/{number}" for number in range(6000)}
+    assert sent("7", index.known_in("7")["5957"]).at == 5957.0
+
+
+@given(st.lists(NAMES, max_size=9))
+def test_rows_are_counted_without_being_unpacked(names: list[str]) -> None:
+    assert count(pack((name, 1) for name in names)) == len(names)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from spotguard.core import loose_survey
 from spotguard.core.checkpoint import Tree
 from spotguard.core.claim import ClaimPhase
 from spotguard.core.exit_status import ExitStatus
@@ -15,7 +16,6 @@ from spotguard.core.loose import decode_index
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
 from spotguard.ports.checkpoint_volume import CannotRead, Copying
-from spotguard.services.upload import loose_files
 from tests.support.faulty_store import Fault, Faults, FaultyStore, FaultyTransfer
 from tests.support.machine import KEYS, Machine, hf_files, save_hf
 from tests.support.memory_metadata import MemoryMetadataService
@@ -404,7 +404,7 @@ def test_loose_files_whose_index_could_not_be_written_are_named_in_it_later() ->
 
 
 def test_more_loose_files_than_go_in_one_pass_are_all_sent_and_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loose_files, "_IN_ONE_PASS", 3)
+    monkeypatch.setattr(loose_survey, "_IN_ONE_PASS", 3)
 
     async def story() -> None:
         world = World()

@@ -1,0 +1,101 @@
+"""Which of the loose files that a look has found want to be sent now."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from spotguard.core.checkpoint import LocalFile, LooseFolder
+from spotguard.core.loose import is_due
+from spotguard.core.loose_index import LooseIndex, Sent, is_same, sent
+from spotguard.core.packed_rows import split
+
+_IN_ONE_PASS = 10_000
+"""Then the index is written, so that a first pass over very many is not for nothing if it is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class LooseKnowledge:
+    """What is known of the loose files before they are gone through. More may be sent meanwhile: what then counts as due is not."""
+
+    index: LooseIndex | None
+    """What is in the bucket; None while that is not known."""
+    settled: Mapping[str, object]
+    """Folders with nothing to send, and what they looked like then: they are not gone through until they look different."""
+    resting: Mapping[str, float]
+    """Until when (monotonic) a file that could not be sent is left alone."""
+    now: float
+    """Monotonic."""
+    loose_seconds: float
+    urgent: bool
+    """Whether whatever changed is due, as in a drain."""
+
+
+@dataclass(frozen=True, slots=True)
+class LooseSurvey:
+    """What must be sent now: everything, before the index of the bucket is known."""
+
+    due: tuple[LocalFile, ...]
+    """Oldest change first. At most so many that they, and what is known of them, are a small part of all."""
+    pending: int
+    """How many there are in all."""
+    settled: Mapping[str, object]
+    changed: frozenset[str]
+    """Files that could not be sent, and are still not in the bucket as they are."""
+    urgent: bool
+
+    @property
+    def is_all(self) -> bool:
+        """Whether `due` is all there is."""
+        return len(self.due) == self.pending
+
+
+def survey(folders: Iterable[LooseFolder], known: LooseKnowledge) -> LooseSurvey:
+    course = _Course(known)
+    due = heapq.nsmallest(_IN_ONE_PASS, course.due(folders), key=lambda file: file.stat.mtime_ns)
+    return LooseSurvey(tuple(due), course.pending, course.settled, frozenset(course.changed), known.urgent)
+
+
+@dataclass(slots=True)
+class _Course:
+    """One survey."""
+
+    known: LooseKnowledge
+    pending: int = 0
+    settled: dict[str, object] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+
+    def due(self, folders: Iterable[LooseFolder]) -> Iterator[LocalFile]:
+        """To be gone through to its end."""
+        for folder in folders:
+            state = folder.state
+            if self.known.index is not None and self.known.settled.get(folder.path) == state:
+                self.settled[folder.path] = state
+                continue
+            is_settled = self.known.index is not None
+            for file, last in self._different(folder):
+                is_settled = False
+                if file.path in self.known.resting:
+                    self.changed.add(file.path)
+                    if self.known.resting[file.path] > self.known.now:
+                        continue
+                if self._is_due(file, last):
+                    self.pending += 1
+                    yield file
+            if is_settled:
+                self.settled[folder.path] = state
+
+    def _different(self, folder: LooseFolder) -> Iterator[tuple[LocalFile, Sent | None]]:
+        """Those that are not in the bucket as they are, and what is."""
+        index = self.known.index
+        rows = index.known_in(folder.path) if index is not None else {}
+        for file in folder.files():
+            row = rows.get(split(file.path)[1])
+            if row is None or not is_same(row, file.stat.size, file.stat.mtime_ns):
+                yield file, None if row is None else sent(folder.path, row)
+
+    def _is_due(self, file: LocalFile, last: Sent | None) -> bool:
+        sent_ago = None if last is None or last.at is None else self.known.now - last.at
+        known = None if last is None else last.file
+        return is_due(file.stat, known, sent_ago=sent_ago, loose_seconds=self.known.loose_seconds, urgent=self.known.urgent)
