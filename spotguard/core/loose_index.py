@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from spotguard.core.loose import LooseFile
-from spotguard.core.packed_rows import PackedRows, Row, pack, split
+from spotguard.core.packed_rows import PackedRows, Row, count, pack, split
 
 _FEW = 1000
 _SHARE = 8
@@ -47,7 +47,7 @@ class LooseIndex:
         return {row[0]: row for row in self._rows.rows(folder)} | lately
 
     def __len__(self) -> int:
-        """How many files; one that was sent again since it was packed counts twice."""
+        """How many files; one that was sent again lately counts twice."""
         return self._packed_count + self._lately_count
 
     def files(self) -> Iterator[LooseFile]:
@@ -57,10 +57,10 @@ class LooseIndex:
                 yield sent(folder, row).file
 
     def _pack(self, folder: str) -> None:
-        self._rows.put(folder, pack(self.known_in(folder).values()))
-        packed = len(self._lately.pop(folder))
-        self._packed_count += packed  # or less, where some were sent again
-        self._lately_count -= packed
+        packed = pack(self.known_in(folder).values())
+        self._packed_count += count(packed) - count(self._rows.packed(folder))
+        self._rows.put(folder, packed)
+        self._lately_count -= len(self._lately.pop(folder))
 
 
 def is_same(row: Row, size: int, mtime_ns: int) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from spotguard.core.checkpoint import LocalFile, LooseFolder
-from spotguard.core.loose import is_due
+from spotguard.core.loose import LooseFile, is_due
 from spotguard.core.loose_index import LooseIndex, Sent, is_same, sent
-from spotguard.core.packed_rows import split
+from spotguard.core.packed_rows import Row, split
 
 _IN_ONE_PASS = 10_000
 """Then the index is written, so that a first pass over very many is not for nothing if it is cut off."""
@@ -51,6 +51,19 @@ class LooseSurvey:
         return len(self.due) == self.pending
 
 
+def still_due(files: Iterable[LocalFile], known: LooseKnowledge) -> list[tuple[LocalFile, LooseFile | None]]:
+    """Of files that a survey found due, those that still are, each with what is in the bucket of it: others were sent since."""
+    rows = {folder: _rows(folder, known) for folder in {split(file.path)[0] for file in files}}
+    due = []
+    for file in files:
+        folder, name = split(file.path)
+        row = rows[folder].get(name)
+        last = None if row is None else sent(folder, row)
+        if not _is_there(file, row) and known.resting.get(file.path, known.now) <= known.now and _is_due(file, last, known):
+            due.append((file, None if last is None else last.file))
+    return due
+
+
 def survey(folders: Iterable[LooseFolder], known: LooseKnowledge) -> LooseSurvey:
     course = _Course(known)
     due = heapq.nsmallest(_IN_ONE_PASS, course.due(folders), key=lambda file: file.stat.mtime_ns)
@@ -80,7 +93,7 @@ class _Course:
                     self.changed.add(file.path)
                     if self.known.resting[file.path] > self.known.now:
                         continue
-                if self._is_due(file, last):
+                if _is_due(file, last, self.known):
                     self.pending += 1
                     yield file
             if is_settled:
@@ -88,14 +101,23 @@ class _Course:
 
     def _different(self, folder: LooseFolder) -> Iterator[tuple[LocalFile, Sent | None]]:
         """Those that are not in the bucket as they are, and what is."""
-        index = self.known.index
-        rows = index.known_in(folder.path) if index is not None else {}
+        rows = _rows(folder.path, self.known)
         for file in folder.files():
             row = rows.get(split(file.path)[1])
-            if row is None or not is_same(row, file.stat.size, file.stat.mtime_ns):
+            if not _is_there(file, row):
                 yield file, None if row is None else sent(folder.path, row)
 
-    def _is_due(self, file: LocalFile, last: Sent | None) -> bool:
-        sent_ago = None if last is None or last.at is None else self.known.now - last.at
-        known = None if last is None else last.file
-        return is_due(file.stat, known, sent_ago=sent_ago, loose_seconds=self.known.loose_seconds, urgent=self.known.urgent)
+
+def _rows(folder: str, known: LooseKnowledge) -> Mapping[str, Row]:
+    return known.index.known_in(folder) if known.index is not None else {}
+
+
+def _is_there(file: LocalFile, row: Row | None) -> bool:
+    """Whether it is in the bucket as it is."""
+    return row is not None and is_same(row, file.stat.size, file.stat.mtime_ns)
+
+
+def _is_due(file: LocalFile, last: Sent | None, known: LooseKnowledge) -> bool:
+    sent_ago = None if last is None or last.at is None else known.now - last.at
+    there = None if last is None else last.file
+    return is_due(file.stat, there, sent_ago=sent_ago, loose_seconds=known.loose_seconds, urgent=known.urgent)

@@ -6,11 +6,12 @@ Nothing that goes wrong here ends the daemon: the next look decides what to try 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from spotguard.core.checkpoint import LocalFile, Unit
+from spotguard.core.loose_survey import LooseSurvey
 from spotguard.core.problem import ProblemCode
 from spotguard.ports.checkpoint_volume import CannotRead
 from spotguard.ports.clock import Clock
@@ -131,13 +132,11 @@ class Attempts:
             log.exception("upload.crashed", name=record.name, error=f"{type(error).__name__}: {error}")
         return None
 
-    async def loose(self, due: Sequence[LocalFile], *, flushed: bool, observed_at: float) -> None:
-        """Send loose files, as they were found by looks that cover the whole root since `observed_at`, and their index.
-
-        `flushed`: whether that is all there is to send of what was there."""
+    async def loose(self, found: LooseSurvey, *, observed_at: float) -> None:
+        """Send the loose files that are due, as they were found by looks that cover the whole root since `observed_at`, and their index."""
         try:
-            await self._loose.send(due)
-            if flushed:
+            await self._loose.send(found)
+            if found.urgent and found.is_all:  # that is all there was to send of what was there
                 self.loose_flushed_at = max(self.loose_flushed_at, observed_at)
             self._loose_failures = 0
             self._health.answered()

@@ -115,7 +115,6 @@ class Carrier:
         record.committed, record.likeness, record.capture, record.draft = manifest, Likeness.SAME, None, None
         if record.overtaken:  # what lies on disk is newer, and has to be compared with this
             record.overtaken, record.recognised, record.likeness = False, False, None
-        record.declared = False
         return manifest
 
     async def _refuse_rewritten(self, capture: Capture, upload: CheckpointUpload) -> None:

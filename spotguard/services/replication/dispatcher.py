@@ -277,7 +277,7 @@ class Dispatcher:
 
     async def _send_loose(self, loose: LooseSurvey, observed_at: float) -> None:
         try:
-            await self._attempts.loose(loose.due, flushed=loose.urgent and loose.is_all, observed_at=observed_at)
+            await self._attempts.loose(loose, observed_at=observed_at)
         finally:
             self._loose_task = None
             self._nudge(None)

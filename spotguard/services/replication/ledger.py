@@ -25,7 +25,8 @@ class Ledger:
         self._dropped: list[Record] = []
 
     def __iter__(self) -> Iterator[Record]:
-        return iter(self._records.values())
+        """As they are now: some may be dropped before the end is reached."""
+        return iter(tuple(self._records.values()))
 
     def get(self, name: str) -> Record | None:
         return self._records.get(name)

@@ -44,7 +44,6 @@ class Record:
     """A manifest whose creation was tried and not answered, with what it is of."""
     recognised: bool = False
     """Whether `committed` and `likeness` hold for what lies on disk now."""
-    declared: bool = False
     overtaken: bool = False
     """Other content lies on disk already; what was captured is in copies or descriptors of ours and is committed first."""
     loses_to_rewrites: bool = False

@@ -7,7 +7,7 @@ events, restarts and store errors all end here: there is no second way to recove
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +21,7 @@ from spotguard.ports.offload import Offload
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
 from spotguard.services.replication.committed import Committed
+from spotguard.services.replication.declarations import Declarations
 from spotguard.services.replication.dispatcher import Dispatcher
 from spotguard.services.replication.examination import Examination
 from spotguard.services.replication.ledger import Ledger
@@ -83,6 +84,7 @@ class Replicator:
         self._offload = offload
         self._clock = clock
         self._clock_offset = clock_offset
+        self._declarations = Declarations(ledger)
         self._rewrites = Rewrites(volume, examination, dispatcher)
         self._recognising: asyncio.Task[None] | None = None
         self._recognise_at = 0.0
@@ -118,7 +120,7 @@ class Replicator:
         record = self._ledger.get(name)
         if record is None or record.local is None:
             raise UnknownName(name)
-        record.declared = True
+        self._declarations.note(name, self._clock.monotonic())
         self._schedule.hint(name)
 
     def recognise_anew(self, vanished: Collection[str] = ()) -> None:
@@ -146,6 +148,8 @@ class Replicator:
             # what time alone is about to make whole is looked at once more: an event may have been lost
             undecided = [record for record in self._ledger if record.local and not record.is_committed]
             paths |= {record.name for record in undecided if urgency.draining or _settles(record)}
+        closed = self._schedule.take_closed()
+        declared = self._declarations.so_far()
         wall_ns = int(self._clock.wall().timestamp() * 1e9)
         try:
             tree = await self._volume.scan(paths)
@@ -165,10 +169,10 @@ class Replicator:
         self._ledger.see(inventory.checkpoints, now=began, wall_ns=wall_ns)
         self._recognise(group)
         thought = seen.cpu_seconds + self._clock.cpu() - resumed
-        await self._assess_all()
+        await self._assess_all(declared)
         await self._rewrites.give_space_back(self._ledger)
         resumed = self._clock.cpu()
-        self._dispatcher.dispatch(known, seen.loose, self._schedule.take_closed(), observed_at=self._fully_observed_at)
+        self._dispatcher.dispatch(known, seen.loose, closed, observed_at=self._fully_observed_at)
         self._publish(began, seen)
         thought += self._clock.cpu() - resumed
         self._schedule.took(Cost(scanned, tree.cpu_seconds, thought, unwatched=bool(tree.sources)), full=paths is None)
@@ -213,10 +217,12 @@ class Replicator:
             if manifest is not None:
                 self._examination.learn(manifest)
 
-    async def _assess_all(self) -> None:
+    async def _assess_all(self, declared: Mapping[str, float]) -> None:
         now = self._clock.monotonic()
         self._writers.keep_only({record.name for record in self._ledger if record.local and not record.is_committed})
         for record in self._ledger:
+            if self._ledger.get(record.name) is not record:
+                continue  # dropped while another was looked into
             local = record.local
             if record.overtaken and self._urgency.value.draining:
                 await self._rewrites.prefer_the_newer(record, now)
@@ -225,17 +231,18 @@ class Replicator:
             if local.broken:
                 self._fail(record, local.broken)
                 continue
-            record.assessment = assessment = await self._assess(record, local, record.quiet_seconds(now))
+            record.assessment = assessment = await self._assess(local, record.quiet_seconds(now), declared=record.name in declared)
             if isinstance(assessment, Whole) and record.local is local:
                 await self._capture(record, local, assessment)
+        self._declarations.forget_heeded(declared)
 
-    async def _assess(self, record: Record, local: LocalCheckpoint, quiet: float) -> Assessment:
+    async def _assess(self, local: LocalCheckpoint, quiet: float, *, declared: bool) -> Assessment:
         """Who wrote it matters only where nothing in it says that it is whole: asking the whole process table costs milliseconds."""
-        found = await self._examination.assess(local, quiet_seconds=quiet, declared=record.declared, writer_died=False)
+        found = await self._examination.assess(local, quiet_seconds=quiet, declared=declared, writer_died=False)
         if isinstance(found, Whole) and found.by is not CompleteBy.QUIET:
             return found
         if await self._writers.died(local, quiet_seconds=quiet, settle_seconds=self._settings.settle_seconds):
-            return await self._examination.assess(local, quiet_seconds=quiet, declared=record.declared, writer_died=True)
+            return await self._examination.assess(local, quiet_seconds=quiet, declared=declared, writer_died=True)
         return found
 
     async def _capture(self, record: Record, local: LocalCheckpoint, whole: Whole) -> None:
@@ -245,7 +252,6 @@ class Replicator:
         if record.local is not local or (record.recognised and record.is_committed):
             return  # found to be committed while it was being looked at
         record.capture = capture
-        record.declared = False  # it was said of this content, not of what may be written over it later
         log.info("checkpoint.completed", name=record.name, by=whole.by.value, files=len(local.files), size_bytes=local.total_bytes)
 
     def _fail(self, record: Record, why: str) -> None:

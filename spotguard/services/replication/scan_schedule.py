@@ -29,7 +29,7 @@ class Cost:
     """From its beginning until what is on disk was known."""
     scan_cpu_seconds: float
     thought_cpu_seconds: float
-    """To make out what that means, in the event loop's thread."""
+    """To make out what that means."""
     unwatched: bool = False
     """Whether files were found of which no event tells: links were followed out of the watch root."""
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import structlog
 
 from spotguard.core.checkpoint import LocalFile
 from spotguard.core.checksum import encode_crc64
 from spotguard.core.loose import LooseFile, decode_index, encode_index
-from spotguard.core.loose_index import LooseIndex, is_same, sent
-from spotguard.core.loose_survey import LooseKnowledge, LooseSurvey
+from spotguard.core.loose_index import LooseIndex
+from spotguard.core.loose_survey import LooseKnowledge, LooseSurvey, still_due
 from spotguard.core.manifest import ManifestError
-from spotguard.core.packed_rows import split
 from spotguard.core.run_keys import LOOSE
 from spotguard.ports.checkpoint_volume import CannotRead
 from spotguard.ports.object_store import ObjectExists, ObjectMissing
@@ -63,10 +62,11 @@ class LooseFiles:
         """Whether files were sent that the index in the bucket does not name yet."""
         return not self._index_is_written
 
-    async def send(self, files: Sequence[LocalFile]) -> None:
-        """Send these and then the index. Files that vanish or may not be read are left out with one line each. Raises StoreError."""
+    async def send(self, found: LooseSurvey) -> None:
+        """Send what is due and then the index. Files that vanish or may not be read are left out with one line each. Raises StoreError."""
         index = await self._known()
-        waiting = iter(await self._tools.offload(len(files), lambda: _beside_what_is_known(files, index)))
+        known = self.knowledge(urgent=found.urgent)
+        waiting = iter(await self._tools.offload(len(found.due), lambda: still_due(found.due, known)))
 
         async def worker() -> None:
             for file, known in waiting:
@@ -144,20 +144,6 @@ class LooseFiles:
 
     def _metadata(self) -> dict[str, str]:
         return self._tools.keys.metadata(LOOSE)
-
-
-def _beside_what_is_known(files: Sequence[LocalFile], index: LooseIndex) -> list[tuple[LocalFile, LooseFile | None]]:
-    """Without those that are in the bucket as they are."""
-    known = {folder: index.known_in(folder) for folder in {split(file.path)[0] for file in files}}
-    found: list[tuple[LocalFile, LooseFile | None]] = []
-    for file in files:
-        folder, name = split(file.path)
-        row = known[folder].get(name)
-        if row is None:
-            found.append((file, None))
-        elif not is_same(row, file.stat.size, file.stat.mtime_ns):
-            found.append((file, sent(folder, row).file))
-    return found
 
 
 def _to(errand: Errand, key: str, *, only_new: bool) -> Errand:

@@ -11,7 +11,7 @@ from spotguard.core import loose_survey
 from spotguard.core.checkpoint import FileStat, LocalFile
 from spotguard.core.loose import LooseFile
 from spotguard.core.loose_index import LooseIndex
-from spotguard.core.loose_survey import LooseKnowledge, LooseSurvey, survey
+from spotguard.core.loose_survey import LooseKnowledge, LooseSurvey, still_due, survey
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,9 @@ def test_a_file_that_could_not_be_sent_is_left_alone_until_its_time() -> None:
 
 def test_one_that_could_not_be_sent_and_is_gone_is_no_longer_changed() -> None:
     assert not surveyed(Folder("logs", {}), index=LooseIndex(), resting={"logs/a": 1001.0}).changed
+
+
+def test_what_rests_since_the_survey_is_not_due_any_more() -> None:
+    due = surveyed(Folder("logs", {"a": (1, 5), "b": (1, 6)}), index=LooseIndex()).due
+    known = LooseKnowledge(LooseIndex(), {}, {"logs/a": 1001.0, "logs/b": 999.0}, 1000.0, 60.0, urgent=False)
+    assert [(file.path, there) for file, there in still_due(due, known)] == [("logs/b", None)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from spotguard.core.checkpoint import FileStat
 from spotguard.core.file_table import FileTable
 from spotguard.core.loose import LooseFile
 from spotguard.core.loose_index import LooseIndex, is_same, sent
-from spotguard.core.packed_rows import Packing, count, find, pack, unpack, with_row, without
+from spotguard.core.packed_rows import PackedRows, Packing, Row, count, find, pack, unpack, with_row, without
 
 NAMES = st.text(st.characters(exclude_characters="/", exclude_categories=["Cs"]), min_size=1, max_size=3)
 PATHS = st.builds("/".join, st.lists(NAMES, min_size=1, max_size=3))
@@ -98,6 +100,40 @@ def test_what_was_sent_from_many_folders_in_turns_is_known_of_each() -> None:
     assert len(index) == len(list(index.files())) == 6000
     assert {file.path for file in index.files()} == {f"{number % 50}/{number}" for number in range(6000)}
     assert sent("7", index.known_in("7")["5957"]).at == 5957.0
+
+
+def test_files_that_are_sent_again_and_again_are_packed_each_time() -> None:
+    index = LooseIndex()
+    for turn in range(40):
+        for number in range(2000):
+            index.put(LooseFile(f"{number % 20}/{number}", f"k/{number}", turn, "AAAAAAAAAAA=", 0o644, 1), at=float(turn))
+    assert len(index) <= 2 * 2000
+    assert {file.size for file in index.files()} == {39}
+
+
+class PackedInBetween(PackedRows):
+    """Packed rows of an index that packs a folder just after it was read."""
+
+    index: LooseIndex
+    _packs = False
+
+    def rows(self, folder: str) -> Iterator[Row]:
+        found = list(super().rows(folder))
+        if not self._packs and folder in self.index._lately:
+            self._packs = True
+            self.index._pack(folder)
+            self._packs = False
+        return iter(found)
+
+
+def test_a_file_that_is_packed_while_another_thread_asks_for_it_is_known() -> None:
+    index = LooseIndex()
+    index.put(LooseFile("d/a", "d/a", 1, "AAAAAAAAAAA=", 0o644, 1), at=1.0)
+    index._rows = rows = PackedInBetween()
+    rows.index = index
+    assert sent("d", index.known_in("d")["a"]).file.size == 1
+    index.put(LooseFile("d/a", "d/a", 2, "AAAAAAAAAAA=", 0o644, 2), at=2.0)
+    assert sent("d", index.known_in("d")["a"]).file.size == 2
 
 
 @given(st.lists(NAMES, max_size=9))
