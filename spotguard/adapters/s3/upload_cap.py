@@ -46,14 +46,24 @@ class UploadCap:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def admit(self, size: int) -> None:
-        """Return when a body of this size may begin to leave."""
+    async def admit(self, size: int) -> float:
+        """Return when a body of this size may begin to leave: until when (loop time) it has its time at the cap."""
         loop = asyncio.get_running_loop()
         async with self._turn:
             while self._rate and (now := loop.time()) < self._free_at:
                 await _set_within(self._changed, self._free_at - now)
             if self._rate:
                 self._free_at = max(self._free_at, loop.time()) + size / self._rate
+            return self._free_at
+
+    def give_back(self, size: int, until: float) -> None:
+        """So much of a body did not leave, and will not: what is left of its time is for whoever waits. What has passed is not, since the
+        next one may have begun by now."""
+        left = until - asyncio.get_running_loop().time()
+        if self._rate and size > 0 and left > 0:
+            self._free_at -= min(left, size / self._rate)
+            self._changed.set()
+            self._changed = asyncio.Event()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -64,6 +64,8 @@ class FileBody:
         self._before = before_body(source.size) if framed else b""
         self._framed = framed
         self.crc64nvme = 0
+        self.given = 0
+        """Bytes of the slice that were given to the connection."""
         self.failure: Exception | None = None
 
     @property
@@ -79,7 +81,7 @@ class FileBody:
     def send(self, send: Callable[[memoryview], object]) -> None:
         """Read, sum and send everything, from the start. Raises what `send` raises, and OSError and FileShrank of reading."""
         room = thread_room()
-        self.crc64nvme, at = 0, 0
+        self.crc64nvme = self.given = at = 0
         room[: len(self._before)] = self._before
         end = len(self._before)
         while at < self._source.size:
@@ -90,7 +92,7 @@ class FileBody:
                 room[end : end + len(after)] = after
                 end += len(after)
             send(room[:end])
-            end = 0
+            self.given, end = at, 0
 
     def _read(self, view: memoryview, at: int) -> int:
         try:

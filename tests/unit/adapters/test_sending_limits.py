@@ -117,6 +117,30 @@ def test_a_cancelled_wait_costs_the_others_no_time() -> None:
     assert run_virtual(story()) == 1.0
 
 
+def test_what_a_failed_body_did_not_send_is_for_whoever_waits() -> None:
+    async def story() -> list[float]:
+        cap = capped()
+        until = await cap.admit(10 * MIB)
+        waiting = [asyncio.create_task(begun_at(cap, MIB)) for _ in range(2)]
+        await asyncio.sleep(1)
+        cap.give_back(8 * MIB, until)
+        return [await task for task in waiting]
+
+    assert run_virtual(story()) == [2.0, 3.0]
+
+
+def test_a_body_that_fails_when_its_time_is_over_gives_nothing_back() -> None:
+    async def story() -> list[float]:
+        cap = capped()
+        until = await cap.admit(MIB)
+        waiting = [asyncio.create_task(begun_at(cap, MIB)) for _ in range(2)]
+        await asyncio.sleep(1.5)
+        cap.give_back(MIB, until)
+        return [await task for task in waiting]
+
+    assert run_virtual(story()) == [1.0, 2.0]
+
+
 def test_patience_follows_what_the_link_does() -> None:
     patience = Patience(20.0)
     assert patience.seconds(0) == 20.0

@@ -22,6 +22,7 @@ from spotguard.adapters.s3.settings import S3Settings
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.wire.connections import Place
 from spotguard.core.checksum import encode_crc64
+from spotguard.ports.object_store import StoreUnavailable
 from spotguard.ports.part_transfer import Slice
 from tests.unit.adapters.test_wire import OK, Story, head_of, listening
 
@@ -173,3 +174,19 @@ def test_a_framed_body_goes_by_its_length_on_the_wire_and_tells_that_of_its_cont
     signed = re.search("SignedHeaders=([^,]*),", sent["authorization"])[1].split(";")  # type: ignore[index]
     assert {"host", *(name for name in sent if name.startswith("x-amz-"))} <= set(signed) <= sent.keys()
     assert {"x-amz-meta-run", "x-amz-storage-class"} <= set(signed)
+
+
+def test_attempts_that_could_not_connect_take_no_time_of_the_cap(file: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = Place("127.0.0.1", server.getsockname()[1], None)  # where nobody listens any more
+
+    async def send() -> None:
+        async with wire_to(place) as (wire, access):
+            sender, target = BodySender(access, wire, 5.0), Target("k", access.subject("write", "k"), {}, "partNumber=2&uploadId=u")
+            sender.cap.set_rate(100.0)
+            for _ in range(3):
+                async with asyncio.timeout(60):  # each would have 600 s to itself
+                    with pytest.raises(StoreUnavailable):
+                        await sender.send(target, Slice(file, 0, 60_000))
+
+    asyncio.run(send())
