@@ -27,9 +27,12 @@ class BulkSender:
         sends = [SmallSend(one.body, framed=framed) for one in offered]
         try:
             await self._wire.ready(subject)
-            await self._sender.cap.admit(sum(sizes))
+            ticket = await self._sender.cap.admit(sum(sizes))
             small = [(self._wire.path(one.key), send) for one, send in zip(offered, sends, strict=True)]
-            await self._wire.batch("PUT", small, headers, subject, self._sender.limit_seconds(sum(sizes)), trailer=framed)
+            try:
+                await self._wire.batch("PUT", small, headers, subject, self._sender.limit_seconds(sum(sizes)), trailer=framed)
+            finally:
+                self._sender.cap.give_back(sum(size for size, send in zip(sizes, sends, strict=True) if not send.begun), ticket)
             if framed:
                 await self._prove(offered, sends)
         except StoreError:

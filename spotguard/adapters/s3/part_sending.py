@@ -80,11 +80,11 @@ class BodySender:
         beside = {"content-length": str(source.content_length)}
         if body.size and not with_trailer:
             beside["content-md5"] = base64.b64encode((await asyncio.to_thread(sums_of, body)).md5).decode()
-        until = await self.cap.admit(body.size)
+        ticket = await self.cap.admit(body.size)
         try:
             return await self._timed(target, beside, source, with_trailer=with_trailer), source
         finally:
-            self.cap.give_back(body.size - source.given, until)
+            self.cap.give_back(body.size - source.given, ticket)
 
     async def _timed(self, target: Target, beside: Mapping[str, str], source: FileBody, *, with_trailer: bool) -> Answer:
         began, capped = asyncio.get_running_loop().time(), self.cap.holds

@@ -23,6 +23,8 @@ class UploadCap:
         self._rate: float | None = None
         self._free_at = 0.0
         """Loop time at which those that have begun have had their time."""
+        self._last: object = None
+        """The ticket of the body that began last."""
         self._changed = asyncio.Event()
         self._turn = asyncio.Lock()
 
@@ -46,21 +48,22 @@ class UploadCap:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def admit(self, size: int) -> float:
-        """Return when a body of this size may begin to leave: until when (loop time) it has its time at the cap."""
+    async def admit(self, size: int) -> object:
+        """Return when a body of this size may begin to leave, with a ticket for `give_back`."""
         loop = asyncio.get_running_loop()
         async with self._turn:
             while self._rate and (now := loop.time()) < self._free_at:
                 await _set_within(self._changed, self._free_at - now)
             if self._rate:
                 self._free_at = max(self._free_at, loop.time()) + size / self._rate
-            return self._free_at
+            self._last = object()
+            return self._last
 
-    def give_back(self, size: int, until: float) -> None:
-        """So much of a body did not leave, and will not: what is left of its time is for whoever waits. What has passed is not, since the
-        next one may have begun by now."""
-        left = until - asyncio.get_running_loop().time()
-        if self._rate and size > 0 and left > 0:
+    def give_back(self, size: int, ticket: object) -> None:
+        """So much of a body did not leave, and will not: what is left of its time is for whoever waits. Only the last that has begun has
+        any left; what has passed is lost, since the next one may have begun by now."""
+        left = self._free_at - asyncio.get_running_loop().time()
+        if self._rate and ticket is self._last and size > 0 and left > 0:
             self._free_at -= min(left, size / self._rate)
             self._changed.set()
             self._changed = asyncio.Event()

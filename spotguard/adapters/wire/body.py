@@ -65,7 +65,7 @@ class FileBody:
         self._framed = framed
         self.crc64nvme = 0
         self.given = 0
-        """Bytes of the slice that were given to the connection."""
+        """Bytes of the slice that were given to a connection, all attempts together."""
         self.failure: Exception | None = None
 
     @property
@@ -81,7 +81,7 @@ class FileBody:
     def send(self, send: Callable[[memoryview], object]) -> None:
         """Read, sum and send everything, from the start. Raises what `send` raises, and OSError and FileShrank of reading."""
         room = thread_room()
-        self.crc64nvme = self.given = at = 0
+        self.crc64nvme = at = 0
         room[: len(self._before)] = self._before
         end = len(self._before)
         while at < self._source.size:
@@ -91,8 +91,9 @@ class FileBody:
                 after = self._after()
                 room[end : end + len(after)] = after
                 end += len(after)
+            self.given += got
             send(room[:end])
-            self.given, end = at, 0
+            end = 0
 
     def _read(self, view: memoryview, at: int) -> int:
         try:

@@ -58,9 +58,12 @@ class SmallSend:
         self._body = body
         self._framed = framed
         self._crc = 0
+        self.begun = False
+        """Whether there was a connection to send it on."""
         self.created: Created | None = None
 
     def request(self, head: Head) -> memoryview:
+        self.begun = True
         room, size = thread_room(), self._body.size
         end = _BEFORE_BODY + size
         content = room[_BEFORE_BODY:end]

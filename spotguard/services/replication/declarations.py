@@ -1,31 +1,62 @@
-"""What the trainer has said to be whole, until it was heeded."""
+"""What the trainer has said to be whole, until it was heeded or no longer holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 
+from spotguard.core.checkpoint import LocalCheckpoint
+from spotguard.ports.clock import Clock
 from spotguard.services.replication.ledger import Ledger
+
+_COARSE_NS = 50_000_000
+"""By which the times of files and the wall clock may differ on one machine."""
+
+
+@dataclass(slots=True, eq=False)
+class _Said:
+    """One word of the trainer's."""
+
+    wall_ns: int
+    content: object = None
+    """What it is about, from the first look on that has begun after it."""
 
 
 class Declarations:
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self._ledger = ledger
-        self._said_at: dict[str, float] = {}
+        self._clock = clock
+        self._said: dict[str, _Said] = {}
 
-    def note(self, name: str, at: float) -> None:
-        """Its trainer says at this moment (monotonic) that the checkpoint of this name is whole."""
-        self._said_at[name] = at
+    def note(self, name: str) -> None:
+        """Its trainer says now that the checkpoint of this name is whole."""
+        self._said[name] = _Said(self._wall_ns())
 
-    def so_far(self) -> Mapping[str, float]:
-        """For a look that begins now. What is said while it goes on is for the next one: what it is about may have been written after
-        this one had passed there."""
-        return dict(self._said_at)
+    def so_far(self) -> Collection[str]:
+        """The names, for a look that begins now. What is said while it goes on is for the next one: what that is about may have been
+        written after this one had passed there."""
+        return frozenset(self._said)
 
-    def forget_heeded(self, heard: Mapping[str, float]) -> None:
-        """After a look: what was said of content that is captured, committed or gone is not said of what may be written over it later."""
-        for name, at in heard.items():
-            if self._said_at.get(name) == at and self._is_heeded(name):
-                del self._said_at[name]
+    def hold(self, heard: Collection[str]) -> Collection[str]:
+        """After the ledger has seen a look that `heard` these: of which of them this is what lies there. What was written after the word,
+        or over what it was about, is not."""
+        for name in heard & self._said.keys():
+            record, said = self._ledger.get(name), self._said[name]
+            local = record.local if record is not None else None
+            if local is None or (self._changed_since(local, said) if said.content is None else local.content != said.content):
+                del self._said[name]
+            else:
+                said.content = local.content
+        return frozenset(name for name in heard if name in self._said)
+
+    def forget_heeded(self) -> None:
+        """After a look: those whose content is captured, committed or given up."""
+        for name in [name for name, said in self._said.items() if said.content is not None and self._is_heeded(name)]:
+            del self._said[name]
+
+    def _changed_since(self, local: LocalCheckpoint, said: _Said) -> bool:
+        """By its newest time, unless that is of a clock that is ahead of ours."""
+        return said.wall_ns + _COARSE_NS < local.newest_change_ns <= self._wall_ns()
 
     def _is_heeded(self, name: str) -> bool:
         record = self._ledger.get(name)
@@ -34,3 +65,6 @@ class Declarations:
         if record.overtaken:
             return False  # what is captured is not what it was said of
         return record.capture is not None or record.given_up is not None or (record.recognised and record.is_committed)
+
+    def _wall_ns(self) -> int:
+        return int(self._clock.wall().timestamp() * 1e9)

@@ -183,6 +183,10 @@ class Dispatcher:
         record = self._ledger.get(given_up.name)
         if record is None:
             return
+        if record.overtaken:
+            self.drop(record)  # what lies on disk now may be newer than what superseded this
+            self._nudge(record.name)
+            return
         record.superseded = given_up.why
         log.info("checkpoint.superseded", name=record.name, why=given_up.why)
         self._stop(record)

@@ -7,7 +7,7 @@ events, restarts and store errors all end here: there is no second way to recove
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -84,7 +84,7 @@ class Replicator:
         self._offload = offload
         self._clock = clock
         self._clock_offset = clock_offset
-        self._declarations = Declarations(ledger)
+        self._declarations = Declarations(ledger, clock)
         self._rewrites = Rewrites(volume, examination, dispatcher)
         self._recognising: asyncio.Task[None] | None = None
         self._recognise_at = 0.0
@@ -120,7 +120,7 @@ class Replicator:
         record = self._ledger.get(name)
         if record is None or record.local is None:
             raise UnknownName(name)
-        self._declarations.note(name, self._clock.monotonic())
+        self._declarations.note(name)
         self._schedule.hint(name)
 
     def recognise_anew(self, vanished: Collection[str] = ()) -> None:
@@ -149,13 +149,13 @@ class Replicator:
             undecided = [record for record in self._ledger if record.local and not record.is_committed]
             paths |= {record.name for record in undecided if urgency.draining or _settles(record)}
         closed = self._schedule.take_closed()
-        declared = self._declarations.so_far()
+        heard = self._declarations.so_far()
         wall_ns = int(self._clock.wall().timestamp() * 1e9)
         try:
             tree = await self._volume.scan(paths)
         except CannotRead as error:
             self._problems.raise_(ProblemCode.CANNOT_READ, str(error), "make the watch root readable for spotguard's user")
-            self._schedule.keep_full()
+            self._schedule.keep_full(closed)
             self._scan_at = self._clock.monotonic() + _SCAN_AGAIN_SECONDS
             return
         self._scan_at = None
@@ -169,7 +169,7 @@ class Replicator:
         self._ledger.see(inventory.checkpoints, now=began, wall_ns=wall_ns)
         self._recognise(group)
         thought = seen.cpu_seconds + self._clock.cpu() - resumed
-        await self._assess_all(declared)
+        await self._assess_all(self._declarations.hold(heard))
         await self._rewrites.give_space_back(self._ledger)
         resumed = self._clock.cpu()
         self._dispatcher.dispatch(known, seen.loose, closed, observed_at=self._fully_observed_at)
@@ -217,7 +217,7 @@ class Replicator:
             if manifest is not None:
                 self._examination.learn(manifest)
 
-    async def _assess_all(self, declared: Mapping[str, float]) -> None:
+    async def _assess_all(self, declared: Collection[str]) -> None:
         now = self._clock.monotonic()
         self._writers.keep_only({record.name for record in self._ledger if record.local and not record.is_committed})
         for record in self._ledger:
@@ -225,7 +225,7 @@ class Replicator:
                 continue  # dropped while another was looked into
             local = record.local
             if record.overtaken and self._urgency.value.draining:
-                await self._rewrites.prefer_the_newer(record, now)
+                await self._rewrites.prefer_the_newer(record, now, declared=record.name in declared)
             if local is None or record.capture is not None or record.given_up or (record.recognised and record.is_committed):
                 continue
             if local.broken:
@@ -234,7 +234,7 @@ class Replicator:
             record.assessment = assessment = await self._assess(local, record.quiet_seconds(now), declared=record.name in declared)
             if isinstance(assessment, Whole) and record.local is local:
                 await self._capture(record, local, assessment)
-        self._declarations.forget_heeded(declared)
+        self._declarations.forget_heeded()
 
     async def _assess(self, local: LocalCheckpoint, quiet: float, *, declared: bool) -> Assessment:
         """Who wrote it matters only where nothing in it says that it is whole: asking the whole process table costs milliseconds."""

@@ -24,7 +24,7 @@ class Rewrites:
         self._examination = examination
         self._dispatcher = dispatcher
 
-    async def prefer_the_newer(self, record: Record, now: float) -> None:
+    async def prefer_the_newer(self, record: Record, now: float, *, declared: bool) -> None:
         """In a drain the newest content is what counts: what it overtook is dropped where that is what lets the newer one fit."""
         local, capture = record.local, record.capture
         if local is None or capture is None or record.upload is None:
@@ -33,7 +33,7 @@ class Rewrites:
         if self._dispatcher.fits(left + newer) or not self._dispatcher.fits(newer):
             return
         quiet = record.quiet_seconds(now)
-        if isinstance(await self._examination.assess(local, quiet_seconds=quiet, declared=False, writer_died=False), Whole):
+        if isinstance(await self._examination.assess(local, quiet_seconds=quiet, declared=declared, writer_died=False), Whole):
             self._dispatcher.drop(record)
 
     async def give_space_back(self, records: Iterable[Record]) -> None:

@@ -63,9 +63,11 @@ class ScanSchedule:
         self._everything = True
         self._wake.set()
 
-    def keep_full(self) -> None:
-        """The next scan is a full one, whenever it comes: the last one failed, and asking again at once would spin."""
+    def keep_full(self, closed: set[str]) -> None:
+        """The next scan is a full one, whenever it comes, and these were closed before it: the last one failed, and asking again at once
+        would spin."""
         self._everything = True
+        self._closed |= closed
 
     def scan_only(self) -> None:
         """There will be no hints: look at everything more often."""

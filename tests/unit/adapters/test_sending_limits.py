@@ -120,10 +120,10 @@ def test_a_cancelled_wait_costs_the_others_no_time() -> None:
 def test_what_a_failed_body_did_not_send_is_for_whoever_waits() -> None:
     async def story() -> list[float]:
         cap = capped()
-        until = await cap.admit(10 * MIB)
+        ticket = await cap.admit(10 * MIB)
         waiting = [asyncio.create_task(begun_at(cap, MIB)) for _ in range(2)]
         await asyncio.sleep(1)
-        cap.give_back(8 * MIB, until)
+        cap.give_back(8 * MIB, ticket)
         return [await task for task in waiting]
 
     assert run_virtual(story()) == [2.0, 3.0]
@@ -132,13 +132,41 @@ def test_what_a_failed_body_did_not_send_is_for_whoever_waits() -> None:
 def test_a_body_that_fails_when_its_time_is_over_gives_nothing_back() -> None:
     async def story() -> list[float]:
         cap = capped()
-        until = await cap.admit(MIB)
+        ticket = await cap.admit(MIB)
         waiting = [asyncio.create_task(begun_at(cap, MIB)) for _ in range(2)]
         await asyncio.sleep(1.5)
-        cap.give_back(MIB, until)
+        cap.give_back(MIB, ticket)
         return [await task for task in waiting]
 
     assert run_virtual(story()) == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("rate", "began"), [(10.0, 2.0), (0.1, 12.0)])
+def test_what_is_given_back_after_a_change_of_the_rate_is_what_is_left_at_the_new_one(rate: float, began: float) -> None:
+    async def story() -> float:
+        cap = capped()
+        ticket = await cap.admit(10 * MIB)
+        await asyncio.sleep(1)
+        cap.set_rate(rate * MIB)
+        await asyncio.sleep(began - 1)
+        cap.give_back(9 * MIB, ticket)  # at ten times the rate all of its time is over by now, at a tenth of it 79 s are left
+        return await begun_at(cap, MIB)
+
+    assert run_virtual(story()) == began
+
+
+def test_what_is_given_back_is_not_taken_from_a_body_that_has_begun_since() -> None:
+    async def story() -> float:
+        cap = capped()
+        ticket = await cap.admit(10 * MIB)
+        await asyncio.sleep(1)
+        cap.set_rate(10.0 * MIB)
+        await asyncio.sleep(1)
+        await cap.admit(100 * MIB)
+        cap.give_back(9 * MIB, ticket)
+        return await begun_at(cap, MIB)
+
+    assert run_virtual(story()) == 12.0
 
 
 def test_patience_follows_what_the_link_does() -> None:

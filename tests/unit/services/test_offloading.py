@@ -10,6 +10,7 @@ import pytest
 
 from spotguard.core.notice import NoticeKind
 from spotguard.core.status import DaemonState
+from spotguard.core.structure import Finding
 from spotguard.services.replication.sighting import make_out
 from spotguard.services.upload.commit import draft
 from tests.support.machine import save_hf, torch_zip
@@ -108,6 +109,45 @@ def test_what_was_declared_of_a_committed_checkpoint_is_not_said_of_what_is_writ
             world.write("out/model-5/b.bin", torch_zip(b"b"))
             await asyncio.sleep(60)
             assert world.committed_files("out/model-5") == [["a.bin"], ["a.bin", "b.bin"]]
+
+    run_virtual(story())
+
+
+def test_what_is_written_after_the_word_and_before_the_look_is_not_declared() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            world.write("out/model-5/a.bin", torch_zip(b"a"))
+            await asyncio.sleep(1)
+            await world.look_is_held()
+            world.machine.guard.replicator.declare_complete("out/model-5")
+            await asyncio.sleep(1)
+            world.write("out/model-5/a.bin", torch_zip(b"another save"))
+            world.slow.go_on.set()
+            await asyncio.sleep(1)
+            world.write("out/model-5/b.bin", torch_zip(b"b"))
+            await world.machine.state_of("out/model-5", "committed")
+            assert world.committed_files("out/model-5") == [["a.bin", "b.bin"]]
+
+    run_virtual(story())
+
+
+def test_a_word_about_what_is_not_whole_yet_does_not_count_for_what_is_written_over_it() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.machine.on():
+            world.disk.findings["out/model-5/a.bin"] = Finding(False, "has no zip end record")
+            world.write("out/model-5/a.bin", torch_zip(b"a"))
+            world.machine.guard.replicator.look_now()
+            await asyncio.sleep(1)
+            world.machine.guard.replicator.declare_complete("out/model-5")
+            await asyncio.sleep(1)
+            del world.disk.findings["out/model-5/a.bin"]
+            world.write("out/model-5/a.bin", torch_zip(b"another save"))
+            await asyncio.sleep(1)
+            world.write("out/model-5/b.bin", torch_zip(b"b"))
+            await world.machine.state_of("out/model-5", "committed")
+            assert world.committed_files("out/model-5") == [["a.bin", "b.bin"]]
 
     run_virtual(story())
 

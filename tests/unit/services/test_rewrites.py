@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from spotguard.core.notice import NoticeKind
+from spotguard.core.plan import GivenUpName
 from spotguard.core.structure import Finding
 from tests.support.machine import KEYS, Machine, torch_zip
 from tests.support.memory_metadata import MemoryMetadataService
@@ -201,3 +202,20 @@ async def until(holds: Callable[[], bool], within: float = 60.0) -> None:
             return
         await asyncio.sleep(0.1)
     raise TimeoutError
+
+
+def test_what_lies_on_disk_is_sent_though_what_it_overtook_is_superseded() -> None:
+    async def story() -> None:
+        world = World()
+        async with world.training() as trainer:
+            records = world.machine.guard.ledger
+            await world.machine.guard.replicator.view.until(lambda _: any(record.overtaken for record in records))
+            trainer.cancel()
+            newer = GivenUpName(world.name, "a newer one of its stage is committed")
+            world.machine.guard.replicator._dispatcher._supersede(newer)
+            await world.machine.state_of(world.name, "committed", within=60)
+            (manifest,) = world.machine.manifests().values()
+            key = KEYS.absolute(manifest["files"][0]["key"])
+            assert world.bucket.objects[key].body == content(world.saves)
+
+    run_virtual(story())
