@@ -17,11 +17,13 @@ from awscrt.checksums import crc64nvme
 
 from spotguard.adapters.s3 import credentials, signing, store_wire
 from spotguard.adapters.s3.access import S3Access
+from spotguard.adapters.s3.bulk_sending import BulkSender
 from spotguard.adapters.s3.part_sending import BodySender, Target
 from spotguard.adapters.s3.settings import S3Settings
 from spotguard.adapters.s3.store_wire import StoreWire
 from spotguard.adapters.wire.connections import Place
 from spotguard.core.checksum import encode_crc64
+from spotguard.ports.bulk_send import Offered
 from spotguard.ports.object_store import StoreUnavailable
 from spotguard.ports.part_transfer import Slice
 from tests.unit.adapters.test_wire import OK, Story, head_of, listening
@@ -188,5 +190,21 @@ def test_attempts_that_could_not_connect_take_no_time_of_the_cap(file: int) -> N
                 async with asyncio.timeout(60):  # each would have 600 s to itself
                     with pytest.raises(StoreUnavailable):
                         await sender.send(target, Slice(file, 0, 60_000))
+
+    asyncio.run(send())
+
+
+def test_a_batch_that_could_not_connect_takes_no_time_of_the_cap(file: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = Place("127.0.0.1", server.getsockname()[1], None)
+
+    async def send() -> None:
+        async with wire_to(place) as (wire, access):
+            sender = BodySender(access, wire, 5.0)
+            sender.cap.set_rate(100.0)
+            offered = [Offered(f"k{number}", Slice(file, 0, 30_000)) for number in range(2)]
+            for _ in range(3):
+                async with asyncio.timeout(60):
+                    assert list(await BulkSender(access, wire, sender).send_all(offered, metadata={})) == [None, None]
 
     asyncio.run(send())

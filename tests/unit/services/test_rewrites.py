@@ -195,15 +195,6 @@ def test_in_a_drain_the_version_under_way_gives_way_only_where_that_lets_the_new
     run_virtual(story())
 
 
-async def until(holds: Callable[[], bool], within: float = 60.0) -> None:
-    """On virtual time."""
-    for _ in range(int(within * 10)):
-        if holds():
-            return
-        await asyncio.sleep(0.1)
-    raise TimeoutError
-
-
 def test_what_lies_on_disk_is_sent_though_what_it_overtook_is_superseded() -> None:
     async def story() -> None:
         world = World()
@@ -219,3 +210,12 @@ def test_what_lies_on_disk_is_sent_though_what_it_overtook_is_superseded() -> No
             assert world.bucket.objects[key].body == content(world.saves)
 
     run_virtual(story())
+
+
+async def until(holds: Callable[[], bool], within: float = 60.0) -> None:
+    """On virtual time."""
+    for _ in range(int(within * 10)):
+        if holds():
+            return
+        await asyncio.sleep(0.1)
+    raise TimeoutError
