@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,7 @@ from statistics import mean, median
 from benchmarks import datasets
 from benchmarks.endpoint import Endpoint, serving
 from benchmarks.guarding import guarding
-from benchmarks.measuring import cpu_seconds_fine
+from benchmarks.measuring import cpu_seconds_fine, stop
 from benchmarks.transfer import Record, Workshop
 
 _MEGABITS = 1000
@@ -176,28 +176,24 @@ def _pair(pid: int, endpoint: Endpoint, steps: Steps) -> Pair:
     return Pair(alone, beside, busy / seconds, sunk / seconds, sent / seconds)
 
 
-@contextmanager
-def doing_nothing() -> Iterator[subprocess.Popen[bytes]]:
+def doing_nothing() -> AbstractContextManager[subprocess.Popen[bytes]]:
     """What this way of measuring finds where there is nothing to find."""
-    process = subprocess.Popen(["sleep", "infinity"])
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    return _running(["sleep", "infinity"])
 
 
-@contextmanager
-def sending_paced(endpoint: Endpoint, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def sending_paced(endpoint: Endpoint, folder: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """`sendfile` of these files at the rate of the cap."""
     rate = str(int(_MEGABITS * 1e6 / 8))
-    command = [sys.executable, "-m", "benchmarks.sendfile_limit", f"127.0.0.1:{endpoint.port}", str(folder), rate]
+    return _running([sys.executable, "-m", "benchmarks.sendfile_limit", f"127.0.0.1:{endpoint.port}", str(folder), rate])
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, cwd=Path(__file__).parent.parent)
     try:
         yield process
     finally:
-        process.kill()
-        process.wait()
+        stop(process, signal.SIGKILL)
 
 
 def figures(windows: list[Pair]) -> dict[str, float]:

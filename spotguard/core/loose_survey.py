@@ -43,7 +43,13 @@ class LooseSurvey:
     settled: Mapping[str, object]
     changed: frozenset[str]
     """Files that could not be sent, and are still not in the bucket as they are."""
-    urgent: bool
+    known: LooseKnowledge
+    """With what this was found out."""
+
+    @property
+    def urgent(self) -> bool:
+        """Whether whatever changed was due."""
+        return self.known.urgent
 
     @property
     def is_all(self) -> bool:
@@ -54,20 +60,14 @@ class LooseSurvey:
 def still_due(files: Iterable[LocalFile], known: LooseKnowledge) -> list[tuple[LocalFile, LooseFile | None]]:
     """Of files that a survey found due, those that still are, each with what is in the bucket of it: others were sent since."""
     rows = {folder: _rows(folder, known) for folder in {split(file.path)[0] for file in files}}
-    due = []
-    for file in files:
-        folder, name = split(file.path)
-        row = rows[folder].get(name)
-        last = None if row is None else sent(folder, row)
-        if not _is_there(file, row) and known.resting.get(file.path, known.now) <= known.now and _is_due(file, last, known):
-            due.append((file, None if last is None else last.file))
-    return due
+    changed = _changed(files, rows)
+    return [(file, None if last is None else last.file) for file, last in changed if not _rests(file, known) and _is_due(file, last, known)]
 
 
 def survey(folders: Iterable[LooseFolder], known: LooseKnowledge) -> LooseSurvey:
     course = _Course(known)
     due = heapq.nsmallest(_IN_ONE_PASS, course.due(folders), key=lambda file: file.stat.mtime_ns)
-    return LooseSurvey(tuple(due), course.pending, course.settled, frozenset(course.changed), known.urgent)
+    return LooseSurvey(tuple(due), course.pending, course.settled, frozenset(course.changed), known)
 
 
 @dataclass(slots=True)
@@ -87,34 +87,32 @@ class _Course:
                 self.settled[folder.path] = state
                 continue
             is_settled = self.known.index is not None
-            for file, last in self._different(folder):
+            for file, last in _changed(folder.files(), {folder.path: _rows(folder.path, self.known)}):
                 is_settled = False
                 if file.path in self.known.resting:
                     self.changed.add(file.path)
-                    if self.known.resting[file.path] > self.known.now:
-                        continue
-                if _is_due(file, last, self.known):
+                if not _rests(file, self.known) and _is_due(file, last, self.known):
                     self.pending += 1
                     yield file
             if is_settled:
                 self.settled[folder.path] = state
-
-    def _different(self, folder: LooseFolder) -> Iterator[tuple[LocalFile, Sent | None]]:
-        """Those that are not in the bucket as they are, and what is."""
-        rows = _rows(folder.path, self.known)
-        for file in folder.files():
-            row = rows.get(split(file.path)[1])
-            if not _is_there(file, row):
-                yield file, None if row is None else sent(folder.path, row)
 
 
 def _rows(folder: str, known: LooseKnowledge) -> Mapping[str, Row]:
     return known.index.known_in(folder) if known.index is not None else {}
 
 
-def _is_there(file: LocalFile, row: Row | None) -> bool:
-    """Whether it is in the bucket as it is."""
-    return row is not None and is_same(row, file.stat.size, file.stat.mtime_ns)
+def _changed(files: Iterable[LocalFile], rows: Mapping[str, Mapping[str, Row]]) -> Iterator[tuple[LocalFile, Sent | None]]:
+    """Those that are not in the bucket as they are, and what is. `rows`: of their folders."""
+    for file in files:
+        folder, name = split(file.path)
+        row = rows[folder].get(name)
+        if row is None or not is_same(row, file.stat.size, file.stat.mtime_ns):
+            yield file, None if row is None else sent(folder, row)
+
+
+def _rests(file: LocalFile, known: LooseKnowledge) -> bool:
+    return known.resting.get(file.path, known.now) > known.now
 
 
 def _is_due(file: LocalFile, last: Sent | None, known: LooseKnowledge) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from spotguard.core.checkpoint import FileStat, LocalCheckpoint, LocalFile
 
 _NS = 1_000_000_000
-_COARSE_SECONDS = 0.05
+COARSE_SECONDS = 0.05
 """Filesystem times come from a clock that ticks every 4 to 10 ms (Linux `current_time`), so they lag a little."""
 _TICK_SECONDS = 0.02
 """More than a tick: within one, a write leaves every time and size as the write before has set it."""
@@ -43,7 +43,7 @@ def observe(previous: Observation | None, checkpoint: LocalCheckpoint, *, now: f
     if previous.content == content:
         return Observation(previous.content, previous.last_change, now)
     dated = now - age
-    if dated < previous.seen_at - _COARSE_SECONDS:
+    if dated < previous.seen_at - COARSE_SECONDS:
         dated = now
     return Observation(content, min(now, max(dated, previous.seen_at)), now)
 

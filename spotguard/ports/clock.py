@@ -18,3 +18,8 @@ class Clock(Protocol):
     def cpu(self) -> float:
         """Seconds that this thread has kept a processor busy."""
         ...
+
+
+def wall_ns(clock: Clock) -> int:
+    """Nanoseconds since the epoch by the wall clock, to be held against the times of files."""
+    return int(clock.wall().timestamp() * 1e9)

@@ -45,8 +45,7 @@ class UploadCap:
             self._free_at = now + max(0.0, self._free_at - now) * before / bytes_per_second
         elif not bytes_per_second:
             self._free_at = 0.0
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._wake()
 
     async def admit(self, size: int) -> object:
         """Return when a body of this size may begin to leave, with a ticket for `give_back`."""
@@ -65,8 +64,12 @@ class UploadCap:
         left = self._free_at - asyncio.get_running_loop().time()
         if self._rate and ticket is self._last and size > 0 and left > 0:
             self._free_at -= min(left, size / self._rate)
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Whoever waits reckons anew."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +18,7 @@ from spotguard.ports.object_store import StoreError
 from spotguard.services.replication.committed import Committed
 from spotguard.services.replication.durations import Duration, Durations
 from spotguard.services.replication.records import Record
-from spotguard.services.upload.checkpoint_upload import CheckpointUpload, UploadTools, same_content
+from spotguard.services.upload.checkpoint_upload import CheckpointUpload, SentFile, UploadTools, same_content
 from spotguard.services.upload.commit import Capture, NotAsSent, check_uploads, create_manifest, draft
 from spotguard.services.upload.errand import ChangedWhileSending
 
@@ -61,12 +61,13 @@ class Carrier:
             await upload.hold(files, self._settings.held_files, record.copying)
         await upload.send(files)
         await self._refuse_rewritten(capture, upload)
+        sent = dict(upload.sent)  # read by threads while others may go early
         try:
-            await check_uploads(self._tools.store, self._tools.keys, capture, dict(upload.sent), self._tools.offload)
+            await check_uploads(self._tools.store, self._tools.keys, capture, sent, self._tools.offload)
         except NotAsSent as error:
             upload.doubt(error.paths)
             raise
-        manifest = await self._commit(record, capture, upload, reason)
+        manifest = await self._commit(record, capture, sent, reason)
         seconds = self._clock.monotonic() - began
         latency = self._clock.wall().timestamp() - capture.checkpoint.newest_change_ns / 1e9
         self._durations.observe(Duration.UPLOAD, seconds)
@@ -91,7 +92,7 @@ class Carrier:
         self._on_commit(manifest)
         await self._note_last_sync(manifest)
 
-    async def _commit(self, record: Record, capture: Capture, upload: CheckpointUpload, reason: str) -> Manifest:
+    async def _commit(self, record: Record, capture: Capture, sent: Mapping[str, SentFile], reason: str) -> Manifest:
         if record.draft is None or record.draft[0] is not capture:
             if record.draft is not None:
                 self._committed.forget()  # of other content, and never answered: it may be there, so the numbers must be read again
@@ -99,7 +100,7 @@ class Carrier:
             write = partial(
                 draft,
                 capture,
-                dict(upload.sent),
+                sent,
                 keys=self._tools.keys,
                 generation=self._committed.generation(record.name) + 1,
                 reason=reason,

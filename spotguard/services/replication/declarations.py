@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from spotguard.core.checkpoint import LocalCheckpoint
-from spotguard.ports.clock import Clock
+from spotguard.core.quiet import COARSE_SECONDS
+from spotguard.ports.clock import Clock, wall_ns
 from spotguard.services.replication.ledger import Ledger
-
-_COARSE_NS = 50_000_000
-"""By which the times of files and the wall clock may differ on one machine."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,14 +27,14 @@ class Declarations:
 
     def note(self, name: str) -> None:
         """Its trainer says now that the checkpoint of this name is whole."""
-        self._said[name] = _Said(self._wall_ns())
+        self._said[name] = _Said(wall_ns(self._clock))
 
-    def so_far(self) -> Collection[str]:
+    def so_far(self) -> frozenset[str]:
         """The names, for a look that begins now. What is said while it goes on is for the next one: what that is about may have been
         written after this one had passed there."""
         return frozenset(self._said)
 
-    def hold(self, heard: Collection[str]) -> Collection[str]:
+    def hold(self, heard: frozenset[str]) -> frozenset[str]:
         """After the ledger has seen a look that `heard` these: of which of them this is what lies there. What was written after the word,
         or over what it was about, is not."""
         for name in heard & self._said.keys():
@@ -47,7 +44,7 @@ class Declarations:
                 del self._said[name]
             else:
                 said.content = local.content
-        return frozenset(name for name in heard if name in self._said)
+        return heard & self._said.keys()
 
     def forget_heeded(self) -> None:
         """After a look: those whose content is captured, committed or given up."""
@@ -56,7 +53,7 @@ class Declarations:
 
     def _changed_since(self, local: LocalCheckpoint, said: _Said) -> bool:
         """By its newest time, unless that is of a clock that is ahead of ours."""
-        return said.wall_ns + _COARSE_NS < local.newest_change_ns <= self._wall_ns()
+        return said.wall_ns + COARSE_SECONDS * 1e9 < local.newest_change_ns <= wall_ns(self._clock)
 
     def _is_heeded(self, name: str) -> bool:
         record = self._ledger.get(name)
@@ -65,6 +62,3 @@ class Declarations:
         if record.overtaken:
             return False  # what is captured is not what it was said of
         return record.capture is not None or record.given_up is not None or (record.recognised and record.is_committed)
-
-    def _wall_ns(self) -> int:
-        return int(self._clock.wall().timestamp() * 1e9)

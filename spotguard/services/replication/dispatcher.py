@@ -87,10 +87,9 @@ class Dispatcher:
         """With what the loose files are to be gone through."""
         return self._loose.knowledge(urgent=self._urgency.value.flush_loose)
 
-    def dispatch(self, known: LooseKnowledge, loose: LooseSurvey, closed: set[str], *, observed_at: float) -> None:
-        """Bring what is being sent into line with what is known now, and what the survey with this knowledge of the loose files has
-        found. `observed_at` (monotonic): when the last full scan began."""
-        self._loose.learn(known, loose)
+    def dispatch(self, loose: LooseSurvey, closed: set[str], *, observed_at: float) -> None:
+        """Bring what is being sent into line with what is known now. `observed_at` (monotonic): when the last full scan began."""
+        self._loose.learn(loose)
         self._begin_or_end_to_hurry()
         decided = self._decide()
         self._attempts.ranks = {name: rank for rank, name in enumerate(decided.send)}

@@ -15,7 +15,7 @@ import structlog
 from spotguard.core.checkpoint import Assessment, CompleteBy, Inventory, LocalCheckpoint, Unfinished, Whole
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
-from spotguard.ports.clock import Clock
+from spotguard.ports.clock import Clock, wall_ns
 from spotguard.ports.object_store import StoreError
 from spotguard.ports.offload import Offload
 from spotguard.services.problem_board import ProblemBoard
@@ -150,7 +150,7 @@ class Replicator:
             paths |= {record.name for record in undecided if urgency.draining or _settles(record)}
         closed = self._schedule.take_closed()
         heard = self._declarations.so_far()
-        wall_ns = int(self._clock.wall().timestamp() * 1e9)
+        began_ns = wall_ns(self._clock)
         try:
             tree = await self._volume.scan(paths)
         except CannotRead as error:
@@ -166,13 +166,13 @@ class Replicator:
         seen = await self._offload(len(tree.files), lambda: make_out(tree, self._settings.layout, known, self._clock.cpu))
         inventory, resumed = seen.inventory, self._clock.cpu()
         self._report_unreadable(inventory)
-        self._ledger.see(inventory.checkpoints, now=began, wall_ns=wall_ns)
+        self._ledger.see(inventory.checkpoints, now=began, wall_ns=began_ns)
         self._recognise(group)
         thought = seen.cpu_seconds + self._clock.cpu() - resumed
         await self._assess_all(self._declarations.hold(heard))
         await self._rewrites.give_space_back(self._ledger)
         resumed = self._clock.cpu()
-        self._dispatcher.dispatch(known, seen.loose, closed, observed_at=self._fully_observed_at)
+        self._dispatcher.dispatch(seen.loose, closed, observed_at=self._fully_observed_at)
         self._publish(began, seen)
         thought += self._clock.cpu() - resumed
         self._schedule.took(Cost(scanned, tree.cpu_seconds, thought, unwatched=bool(tree.sources)), full=paths is None)

@@ -15,7 +15,7 @@ from spotguard.core.quiet import seconds_until_telling
 from spotguard.core.reuse import LEAST_BYTES, KnownFiles
 from spotguard.core.run_keys import CHECKPOINT_METADATA, RUN_METADATA, RunKeys
 from spotguard.ports.checkpoint_volume import CheckpointVolume, HeldFile
-from spotguard.ports.clock import Clock
+from spotguard.ports.clock import Clock, wall_ns
 from spotguard.ports.object_store import ConcurrentWrite, ObjectExists, ObjectMissing, ObjectStore, StoredObject
 from spotguard.ports.offload import Offload
 from spotguard.ports.part_transfer import FileShrank
@@ -55,8 +55,8 @@ class UploadTools:
 
     async def until_telling(self, *stats: FileStat) -> None:
         """Return when files of these stats may be read: what is written to them from now on shows in their stats."""
-        wall_ns = int(self.clock.wall().timestamp() * 1e9)
-        await asyncio.sleep(max(seconds_until_telling(stat, wall_ns=wall_ns) for stat in stats))
+        now_ns = wall_ns(self.clock)
+        await asyncio.sleep(max(seconds_until_telling(stat, wall_ns=now_ns) for stat in stats))
 
 
 @dataclass(frozen=True, slots=True)

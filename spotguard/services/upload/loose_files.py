@@ -48,10 +48,10 @@ class LooseFiles:
         now = self._tools.clock.monotonic()
         return LooseKnowledge(self._index, self._settled, dict(self._resting), now, self._loose_seconds, urgent)
 
-    def learn(self, known: LooseKnowledge, found: LooseSurvey) -> None:
-        """What a survey has found, and knew."""
+    def learn(self, found: LooseSurvey) -> None:
+        """What a survey has found."""
         self._settled = found.settled
-        for path, until in known.resting.items():
+        for path, until in found.known.resting.items():
             if path not in found.changed:
                 self._unreadable.discard(path)
                 if self._resting.get(path) == until:  # else it could not be sent once more meanwhile

@@ -56,6 +56,12 @@ class World(Stage):
         self.disk.write(path, content)
         self.machine.guard.schedule.hint(path)
 
+    async def ends_another_save(self) -> None:
+        """Of a checkpoint of two files, of which the first was just written over."""
+        await asyncio.sleep(1)
+        self.write("out/model-5/b.bin", torch_zip(b"b"))
+        await self.machine.state_of("out/model-5", "committed")
+
     def puts(self, key: str) -> int:
         return self.bucket.log.count(("put", key))
 
@@ -124,9 +130,7 @@ def test_what_is_written_after_the_word_and_before_the_look_is_not_declared() ->
             await asyncio.sleep(1)
             world.write("out/model-5/a.bin", torch_zip(b"another save"))
             world.slow.go_on.set()
-            await asyncio.sleep(1)
-            world.write("out/model-5/b.bin", torch_zip(b"b"))
-            await world.machine.state_of("out/model-5", "committed")
+            await world.ends_another_save()
             assert world.committed_files("out/model-5") == [["a.bin", "b.bin"]]
 
     run_virtual(story())
@@ -144,9 +148,7 @@ def test_a_word_about_what_is_not_whole_yet_does_not_count_for_what_is_written_o
             await asyncio.sleep(1)
             del world.disk.findings["out/model-5/a.bin"]
             world.write("out/model-5/a.bin", torch_zip(b"another save"))
-            await asyncio.sleep(1)
-            world.write("out/model-5/b.bin", torch_zip(b"b"))
-            await world.machine.state_of("out/model-5", "committed")
+            await world.ends_another_save()
             assert world.committed_files("out/model-5") == [["a.bin", "b.bin"]]
 
     run_virtual(story())
