@@ -16,7 +16,6 @@ from spotguard.core.checkpoint import Assessment, CompleteBy, Inventory, LocalCh
 from spotguard.core.problem import ProblemCode, Severity
 from spotguard.ports.checkpoint_volume import CannotRead, CheckpointVolume
 from spotguard.ports.clock import Clock, wall_ns
-from spotguard.ports.object_store import StoreError
 from spotguard.ports.offload import Offload
 from spotguard.services.problem_board import ProblemBoard
 from spotguard.services.published import Published
@@ -25,6 +24,7 @@ from spotguard.services.replication.declarations import Declarations
 from spotguard.services.replication.dispatcher import Dispatcher
 from spotguard.services.replication.examination import Examination
 from spotguard.services.replication.ledger import Ledger
+from spotguard.services.replication.recognition import Recognition
 from spotguard.services.replication.records import Record
 from spotguard.services.replication.replication_view import ReplicationView
 from spotguard.services.replication.rewrites import Rewrites
@@ -37,7 +37,6 @@ from spotguard.services.store_health import StoreHealth
 
 log = structlog.get_logger()
 
-_RECOGNISE_AGAIN_SECONDS = 2.0
 _SCAN_AGAIN_SECONDS = 2.0
 
 
@@ -79,15 +78,13 @@ class Replicator:
         self._writers = writers
         self._schedule = schedule
         self._urgency = urgency
-        self._health = health
         self._problems = problems
         self._offload = offload
         self._clock = clock
         self._clock_offset = clock_offset
         self._declarations = Declarations(ledger, clock)
         self._rewrites = Rewrites(volume, examination, dispatcher)
-        self._recognising: asyncio.Task[None] | None = None
-        self._recognise_at = 0.0
+        self._recognition = Recognition(committed, examination, ledger, health, clock, schedule.nudge)
         self._scan_at: float | None = None
         self._reported_special: frozenset[str] = frozenset()
         self._fully_observed_at = float("-inf")
@@ -128,11 +125,7 @@ class Replicator:
 
         `vanished`: names whose commits are known to be gone."""
         self._ledger.forget_commits(vanished)
-        self._committed.forget()
-        if self._recognising is not None:
-            self._recognising.cancel()
-        for record in self._ledger:
-            record.recognised = False
+        self._recognition.forget()
         self._schedule.nudge()
 
     async def halt(self) -> None:
@@ -167,7 +160,7 @@ class Replicator:
         inventory, resumed = seen.inventory, self._clock.cpu()
         self._report_unreadable(inventory)
         self._ledger.see(inventory.checkpoints, now=began, wall_ns=began_ns)
-        self._recognise(group)
+        self._recognition.go_on(group)
         thought = seen.cpu_seconds + self._clock.cpu() - resumed
         await self._assess_all(self._declarations.hold(heard))
         await self._rewrites.give_space_back(self._ledger)
@@ -176,46 +169,6 @@ class Replicator:
         self._publish(began, seen)
         thought += self._clock.cpu() - resumed
         self._schedule.took(Cost(scanned, tree.cpu_seconds, thought, unwatched=bool(tree.sources)), full=paths is None)
-
-    def _recognise(self, group: asyncio.TaskGroup) -> None:
-        """Find out, beside the loop, which of the changed checkpoints are in the bucket: the store may be slow or away."""
-        unknown = [record for record in self._ledger if record.local is not None and not record.recognised]
-        if self._committed.known:
-            for record in unknown:
-                if record.committed is None and self._committed.generation(record.name) == 0:
-                    record.recognised = True
-        unknown = [record for record in unknown if not record.recognised]
-        due = self._clock.monotonic() >= self._recognise_at
-        if (unknown or not self._committed.known) and due and (self._recognising is None or self._recognising.done()):
-            self._recognising = group.create_task(self._recognise_all(unknown))
-
-    async def _recognise_all(self, records: list[Record]) -> None:
-        try:
-            await self._committed.load()
-            await self._learn_predecessors(records)
-            for record in records:
-                await self._recognise_one(record)
-        except StoreError as error:
-            self._health.failed(error)
-            self._recognise_at = self._clock.monotonic() + _RECOGNISE_AGAIN_SECONDS
-        else:
-            self._health.answered()
-        self._schedule.nudge()
-
-    async def _recognise_one(self, record: Record) -> None:
-        local = record.local
-        manifest = await self._committed.manifest(record.name)
-        likeness = await self._examination.likeness(local, manifest) if local is not None and manifest is not None else None
-        if record.local is local:  # else it changed meanwhile and is looked at again
-            record.committed, record.likeness, record.recognised = manifest, likeness, True
-            if record.is_committed and record.task is None:
-                record.capture = None
-
-    async def _learn_predecessors(self, records: list[Record]) -> None:
-        for name in self._committed.newest_relatives({record.name for record in records}):
-            manifest = await self._committed.manifest(name)
-            if manifest is not None:
-                self._examination.learn(manifest)
 
     async def _assess_all(self, declared: Collection[str]) -> None:
         now = self._clock.monotonic()
@@ -290,13 +243,11 @@ class Replicator:
 
     async def _pause(self) -> None:
         now = self._clock.monotonic()
-        due = [self._dispatcher.next_due(), self._scan_at]
+        due = [self._dispatcher.next_due(), self._scan_at, self._recognition.next_due(now)]
         for record in self._ledger:
             undecided = record.capture is None and record.local is not None and not record.is_committed
             if undecided and isinstance(record.assessment, Unfinished):
                 due.append(_due(record.assessment, now))
-        if any(not record.recognised for record in self._ledger if record.local) or not self._committed.known:
-            due.append(max(now + 0.2, self._recognise_at))
         soonest = min((at for at in due if at is not None), default=None)
         await self._schedule.pause(now, next_due=soonest, draining=self._urgency.value.draining)
 
